@@ -1,0 +1,196 @@
+"""The types that flow through rlcotrain.
+
+Legend for shapes: P prompt tokens, T completion tokens, B rows, L padded length, V vocabulary.
+Token arrays are numpy (int32, float32) until collate and tensors after it.
+
+Alignment law: index t of every per-token array speaks about *token t*, never about the
+prediction made at t. The shift by one happens in one place, `rlcotrain.model.policy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Messages = tuple[dict[str, str], ...]
+Stop = Literal["stop", "length"]
+GradeStatus = Literal["ok", "no_answer", "unparsable"]
+VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One question. `answer` is None where no gold label exists; `level` is difficulty, 1 = easy."""
+
+    id: str
+    question: str
+    answer: str | None = None
+    tests: tuple[str, ...] = ()
+    solution: str | None = None
+    level: int = 1
+    subject: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """What one model call is asked. Rows of prompts with equal `peers` are compared with each other."""
+
+    problem: Problem
+    messages: Messages
+    peers: str
+    episode: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reward:
+    """`value` earned by tokens `start` to `end` (end exclusive, in 0..T), as part of a stream."""
+
+    stream: str
+    part: str
+    value: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """One model call: who spoke, what it read, what it said, and what that earned."""
+
+    role: str
+    policy: str
+    problem: Problem
+    peers: str
+    episode: str
+    prompt_ids: np.ndarray  # [P] int32
+    token_ids: np.ndarray  # [T] int32
+    mask: np.ndarray  # [T] bool, false on injected text
+    logprobs: np.ndarray  # [T] float32, under the distribution that was sampled from
+    versions: np.ndarray  # [T] int32, number of updates of the weights that spoke
+    text: str  # the completion, cut at the stop string and without special tokens
+    stop: Stop
+    temperature: float = 1.0
+    reference: np.ndarray | None = None  # [T] float32
+    rewards: tuple[Reward, ...] = ()
+    weight: float = 1.0  # multiplies the advantage: class balance, duplicates
+    advantages: np.ndarray | None = None  # [T] float32
+
+    def give(
+        self, stream: str, value: float, part: str = "", start: int = 0, end: int | None = None
+    ) -> Rollout:
+        """A new row that has also earned `value` for tokens start to end (default: all of them)."""
+        length = len(self.token_ids)
+        end = length if end is None else end
+        if not 0 <= start <= end <= length:
+            raise ValueError(f"reward span {start}..{end} lies outside the row's 0..{length} tokens")
+        reward = Reward(stream=stream, part=part or stream, value=float(value), start=start, end=end)
+        return replace(self, rewards=(*self.rewards, reward))
+
+    def earned(self, stream: str) -> float | None:
+        """Raw sum of one stream, None where the row goes without it."""
+        values = [reward.value for reward in self.rewards if reward.stream == stream]
+        return sum(values) if values else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grade:
+    """What a grader (a program) says of an answer: a score in 0..1, and how it came to it."""
+
+    score: float
+    extracted: str | None
+    rule: str
+    status: GradeStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a verifier says of a solution. `score` in 0..1 (1 = right), None where it said nothing."""
+
+    score: float | None
+    steps: tuple[float, ...] = ()
+    status: VerdictStatus = "ok"
+    extracted: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Rows of one micro-batch, left-padded to L. The prompt of a row carries weight 0."""
+
+    token_ids_BL: torch.Tensor  # int64
+    attention_BL: torch.Tensor  # int64, 0 on padding; known by position, never by token id
+    trained_BL: torch.Tensor  # bool, the tokens that are scored
+    weights_BL: torch.Tensor  # float32, what each token counts in the loss of the optimizer step
+    sampler_BL: torch.Tensor  # float32 log-probabilities as sampled
+    old_BL: torch.Tensor | None  # float32 at the start of the update; None: equal to the current
+    advantages_BL: torch.Tensor  # float32
+    reference_BL: torch.Tensor | None  # float32
+    temperature_B: torch.Tensor  # float32
+    peers_B: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateStats:
+    """What one update did; means are over trained tokens."""
+
+    loss: float
+    entropy: float
+    approx_kl: float  # k3 of old against current, in nats
+    reference_kl: float  # of current against the reference, 0 without one
+    kl_max: float  # largest |log-probability - old| of a token
+    ratio_max: float
+    clip_fraction: float
+    grad_norm: float
+    mismatch_kl: float  # k3 of sampler against trainer at the start of the update
+    mismatch_max: float  # largest |sampler - trainer| of a token
+    lr: float
+    num_tokens: int  # trained tokens, each counted once per epoch
+    optimizer_steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 is greedy; top_p 1 and top_k 0 are off."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """What an engine returns for one row; `token_ids` keep the stop, as the model must learn it."""
+
+    token_ids: np.ndarray  # [T] int32
+    logprobs: np.ndarray  # [T] float32
+    stop: Stop
+    version: int
+
+
+class Grader(Protocol):
+    """A program that compares a completion with the known answer."""
+
+    def grade(self, text: str, answer: str) -> Grade: ...
+
+
+class Verifier(Protocol):
+    """Whoever says what is right. Judges rows of whole groups; returns its own rows where it spoke."""
+
+    def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """Where the loop stands when a game is played: everything a draw's seed is derived from."""
+
+    seed: int
+    step: int
+    group_size: int
+    sampling: Sampling
