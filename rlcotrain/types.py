@@ -9,6 +9,7 @@ prediction made at t. The shift by one happens in one place, `rlcotrain.model.po
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -119,11 +120,14 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Rows of one micro-batch, left-padded to L. The prompt of a row carries weight 0."""
+    """Rows of one micro-batch: prompt, completion, then padding, to length L.
+
+    Padding stands at the end, where causal attention never lets a real token see it, so no mask by
+    token id exists that could hide a real token. `scored_BL` is what the loss may look at.
+    """
 
     token_ids_BL: torch.Tensor  # int64
-    attention_BL: torch.Tensor  # int64, 0 on padding; known by position, never by token id
-    trained_BL: torch.Tensor  # bool, the tokens that are scored
+    scored_BL: torch.Tensor  # bool, completion tokens the policy chose itself
     weights_BL: torch.Tensor  # float32, what each token counts in the loss of the optimizer step
     sampler_BL: torch.Tensor  # float32 log-probabilities as sampled
     old_BL: torch.Tensor | None  # float32 at the start of the update; None: equal to the current
@@ -144,9 +148,9 @@ class UpdateStats:
     kl_max: float  # largest |log-probability - old| of a token
     ratio_max: float
     clip_fraction: float
-    grad_norm: float
-    mismatch_kl: float  # k3 of sampler against trainer at the start of the update
-    mismatch_max: float  # largest |sampler - trainer| of a token
+    grad_norm: float  # before clipping, the largest of the update
+    mismatch_kl: float | None  # k3 of sampler against trainer at the start; None: nothing sampled
+    mismatch_max: float | None  # largest |sampler - trainer| of a token
     lr: float
     num_tokens: int  # trained tokens, each counted once per epoch
     optimizer_steps: int
@@ -162,6 +166,22 @@ class Sampling:
     top_k: int = 0
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checks = {
+            "temperature": (self.temperature >= 0, "0 (greedy) or more"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1 (off)"),
+            "top_k": (self.top_k >= 0, "0 (off) or more"),
+            "max_tokens": (self.max_tokens >= 1, "1 or more"),
+        }
+        for key, (holds, allowed) in checks.items():
+            if not holds:
+                raise ValueError(f"sampling.{key}={getattr(self, key)}: must be {allowed}")
+
+    @property
+    def truncated(self) -> bool:
+        """Whether sampled log-probabilities are renormalised, unlike the trainer's."""
+        return self.top_p < 1 or self.top_k > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,9 +208,10 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """Where the loop stands when a game is played: everything a draw's seed is derived from."""
+    """How a game is to be played now: all that a draw's seed derives from, and how to ask."""
 
     seed: int
     step: int
     group_size: int
     sampling: Sampling
+    messages: Callable[[Problem], Messages]

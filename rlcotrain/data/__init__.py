@@ -1,0 +1,1 @@
+"""Task families: rows in, Problems out; one file a family."""

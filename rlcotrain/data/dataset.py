@@ -1,0 +1,94 @@
+"""What every data set offers, and what the finite ones share."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from random import Random
+from typing import Protocol
+
+from rlcotrain.data.wording import Wording
+from rlcotrain.seeds import derive_seed
+from rlcotrain.types import Problem
+
+Levels = tuple[int, ...] | None  # None: every level the data set has
+
+
+class Dataset(Protocol):
+    """An endless seeded stream to train on, and a fixed list to be tested on that it never shows.
+
+    The test list does not depend on the seed: runs of different seeds answer the same questions.
+    """
+
+    name: str
+    wording: Wording
+
+    def train_problem(self, index: int, levels: Levels) -> Problem: ...
+
+    def test_problems(self, count: int, levels: Levels) -> list[Problem]: ...
+
+
+class Finite:
+    """Two lists of problems as a data set; the training list is shuffled anew every epoch."""
+
+    def __init__(
+        self, name: str, wording: Wording, train: list[Problem], test: list[Problem], seed: int
+    ) -> None:
+        self.name = name
+        self.wording = wording
+        self.seed = seed
+        self._train = train
+        # A file is often sorted by subject or level: its first n rows would be no fair sample.
+        self._test = [test[i] for i in epoch_order(len(test), derive_seed(name, "test"), 0)]
+        self._pools: dict[Levels, list[Problem]] = {None: train}
+
+    def train_problem(self, index: int, levels: Levels) -> Problem:
+        """Problem `index` of the stream; each epoch shows every problem of `levels` once."""
+        if levels not in self._pools:
+            self._pools[levels] = at_levels(self.name, self._train, levels)
+        pool = self._pools[levels]
+        epoch, position = divmod(index, len(pool))
+        return pool[epoch_order(len(pool), self.seed, epoch)[position]]
+
+    def test_problems(self, count: int, levels: Levels) -> list[Problem]:
+        """The first `count` held-out problems in an order that never changes."""
+        pool = at_levels(self.name, self._test, levels)
+        check_count(self.name, count, len(pool))
+        return pool[:count]
+
+
+@lru_cache(maxsize=8)
+def epoch_order(size: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """A permutation of 0..size-1, another one for every epoch."""
+    return tuple(Random(derive_seed(seed, "epoch", epoch)).sample(range(size), size))
+
+
+def at_levels(name: str, problems: list[Problem], levels: Levels) -> list[Problem]:
+    """The problems of `levels`, in their order. ValueError for a level that is not there."""
+    chosen = known_levels(name, levels, sorted({problem.level for problem in problems}))
+    return [problem for problem in problems if problem.level in chosen]
+
+
+def known_levels(name: str, levels: Levels, known: Sequence[int]) -> tuple[int, ...]:
+    """`levels`, or all there are. ValueError where one is unknown or none is named."""
+    chosen = tuple(known) if levels is None else levels
+    if not chosen or not set(chosen) <= set(known):
+        raise ValueError(f"levels={list(chosen)}: data set {name!r} has levels {list(known)}")
+    return chosen
+
+
+def is_held_out(question: str, share: float) -> bool:
+    """Whether a question is for testing only: decided by its text, so doubles fall on one side."""
+    return derive_seed("held out", question) < share * 2**63
+
+
+def check_share(share: float) -> None:
+    """ValueError unless `share` leaves most problems to train on."""
+    if not 0 < share <= 0.5:
+        raise ValueError(f"data.held_out={share} must be above 0 and at most 0.5")
+
+
+def check_count(name: str, count: int, available: int) -> None:
+    """ValueError where more test problems are asked for than there are."""
+    if not 1 <= count <= available:
+        raise ValueError(
+            f"evaluation.num_problems={count}: data set {name!r} has 1..{available} of them"
+        )

@@ -1,0 +1,192 @@
+"""How good a policy is on held-out problems, with intervals."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from rlcotrain.data.dataset import Dataset
+from rlcotrain.model.agents import Agents
+from rlcotrain.types import Grade, Grader, Prompt, Rollout, Sampling
+
+Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+Mode = Literal["sampled", "greedy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    def as_dict(self) -> dict[str, float]:
+        return {"mean": self.mean, "low": self.low, "high": self.high, "count": self.count}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """One mode's answers: scores in the order of the problems, and the rows behind them."""
+
+    scores: np.ndarray  # [N] float64 in 0..1
+    grades: list[Grade]
+    rows: list[Rollout]
+
+
+class Evaluation:
+    """Accuracy of a role, greedy and sampled at `temperature`, on the same held-out problems.
+
+    num_problems are asked at the start and the end of training, the first between_problems every
+    `every` steps between. levels: null means all. Judged by the grader, whoever judges in training.
+    """
+
+    def __init__(
+        self,
+        num_problems: int,
+        every: int,
+        between_problems: int,
+        levels: Sequence[int] | None,
+        temperature: float,
+        dataset: Dataset,
+        grader: Grader,
+        sampling: Sampling,
+        seed: int,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"evaluation.every={every}: must be 1 or more")
+        if not 1 <= between_problems <= num_problems:
+            raise ValueError(
+                f"evaluation.between_problems={between_problems}: must be in 1..num_problems, "
+                f"here {num_problems}"
+            )
+        chosen = None if levels is None else tuple(levels)
+        self.problems = dataset.test_problems(num_problems, chosen)
+        unknown = [problem.id for problem in self.problems if problem.answer is None]
+        if unknown:
+            raise ValueError(f"evaluation: held-out problem {unknown[0]} has no known answer")
+        self.every = every
+        self.between_problems = between_problems
+        self.messages = dataset.wording.messages
+        self.grader = grader
+        self.sampling = {
+            "sampled": _with_temperature(sampling, temperature),
+            "greedy": _with_temperature(sampling, 0.0),
+        }
+        self.seed = seed
+
+    def run(self, agents: Agents, role: str, num_problems: int) -> dict[str, Answers]:
+        """Answers by mode. Draws the same seeds every time: steps are compared on equal terms."""
+        prompts = [
+            Prompt(
+                problem=problem,
+                messages=self.messages(problem),
+                peers=problem.id,
+                episode=problem.id,
+            )
+            for problem in self.problems[:num_problems]
+        ]
+        return {
+            mode: self._grade(agents.sample(role, prompts, 1, sampling, self.seed, "evaluate"))
+            for mode, sampling in self.sampling.items()
+        }
+
+    def _grade(self, rows: list[Rollout]) -> Answers:
+        grades = [self.grader.grade(row.text, str(row.problem.answer)) for row in rows]
+        scores = np.array([grade.score for grade in grades], np.float64)
+        return Answers(scores=scores, grades=grades, rows=rows)
+
+
+def wilson(scores: np.ndarray) -> Interval:
+    """Mean of scores in 0..1 with the 95 % Wilson interval (right also near 0 and 1)."""
+    count, mean = len(scores), float(scores.mean())
+    shrink = 1 + Z95**2 / count
+    centre = (mean + Z95**2 / (2 * count)) / shrink
+    half = Z95 / shrink * math.sqrt(mean * (1 - mean) / count + Z95**2 / (4 * count**2))
+    # At 0 and 1 an end of the interval is the mean itself, up to rounding.
+    return Interval(
+        mean=mean, low=min(max(centre - half, 0.0), mean), high=max(min(centre + half, 1.0), mean),
+        count=count,
+    )
+
+
+def paired_change(before: np.ndarray, after: np.ndarray) -> Interval:
+    """Mean change over the same problems with its 95 % interval (normal, paired differences)."""
+    assert len(before) == len(after), "paired scores are of the same problems"
+    gain = after - before
+    mean, count = float(gain.mean()), len(gain)
+    half = Z95 * float(gain.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
+
+
+def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
+    """Unbiased chance that one of k samples is right: 1 - C(n - c, k) / C(n, k) (2107.03374)."""
+    if not 1 <= k <= num_samples:
+        raise ValueError(f"k={k}: pass@k needs 1 <= k <= the {num_samples} samples there are")
+    return 1.0 - math.comb(num_samples - num_right, k) / math.comb(num_samples, k)
+
+
+def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:
+    """`accuracy/<mode>` with interval ends, by level where there are several, and what is odd."""
+    metrics: dict[str, float] = {}
+    for mode, answer in answers.items():
+        interval = wilson(answer.scores)
+        metrics |= {
+            f"accuracy/{mode}": interval.mean,
+            f"accuracy/{mode}_low": interval.low,
+            f"accuracy/{mode}_high": interval.high,
+            f"evaluation/no_answer_fraction/{mode}": _share(
+                answer, lambda row, grade: grade.status != "ok"
+            ),
+            f"evaluation/stop_length_fraction/{mode}": _share(
+                answer, lambda row, grade: row.stop == "length"
+            ),
+        }
+        if any(_marks(row.problem.solution) for row in answer.rows):
+            metrics[f"evaluation/right_answer_wrong_step/{mode}"] = _share(answer, _is_lucky)
+        levels = sorted({row.problem.level for row in answer.rows})
+        for level in levels if len(levels) > 1 else ():
+            at = np.array([row.problem.level == level for row in answer.rows])
+            metrics[f"accuracy/{mode}/level_{level}"] = float(answer.scores[at].mean())
+    return metrics
+
+
+def summary(
+    start: dict[str, np.ndarray], final: dict[str, np.ndarray]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """What result.json says of accuracy: start, final and paired change, by mode."""
+    return {
+        "start": {mode: wilson(scores).as_dict() for mode, scores in start.items()},
+        "final": {mode: wilson(scores).as_dict() for mode, scores in final.items()},
+        "change": {
+            mode: paired_change(start[mode], scores).as_dict() for mode, scores in final.items()
+        },
+    }
+
+
+def _share(answer: Answers, holds: Callable[[Rollout, Grade], Any]) -> float:
+    pairs = zip(answer.rows, answer.grades, strict=True)
+    return sum(bool(holds(row, grade)) for row, grade in pairs) / len(answer.rows)
+
+
+def _is_lucky(row: Rollout, grade: Grade) -> bool:
+    """Right, though the steps are not those of the worked solution."""
+    return grade.score == 1.0 and _marks(row.text) != _marks(row.problem.solution)
+
+
+def _marks(text: str | None) -> list[str]:
+    """What stands in `<step>` marks, in order."""
+    return [part.split("</step>")[0] for part in (text or "").split("<step>")[1:]]
+
+
+def _with_temperature(sampling: Sampling, temperature: float) -> Sampling:
+    return Sampling(
+        temperature=temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_tokens=sampling.max_tokens,
+        stop=sampling.stop,
+    )

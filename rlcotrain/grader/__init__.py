@@ -1,0 +1,1 @@
+"""Programs that say whether an answer is right. They never raise on what a model wrote."""

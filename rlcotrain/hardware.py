@@ -1,0 +1,72 @@
+"""What a run computes on: device, number format, threads, and how much goes through at once."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+import torch
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+LIBRARIES = ("torch", "transformers", "peft", "hydra-core", "omegaconf", "mlflow", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Settings that numbers depend on; nodes, memory and time limits belong to the launcher.
+
+    dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
+    threads: CPU threads; runs are reproducible to the bit at a given number.
+    micro_batch_tokens: padded tokens of one forward and backward pass.
+    logprob_chunk: tokens whose [tokens, V] float32 logits exist at once.
+    engine_rows: rows decoded together.
+    """
+
+    device: Literal["cpu", "cuda"]
+    dtype: Dtype
+    threads: int
+    micro_batch_tokens: int
+    logprob_chunk: int
+    engine_rows: int
+
+    def __post_init__(self) -> None:
+        for key in ("threads", "micro_batch_tokens", "logprob_chunk", "engine_rows"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"hardware.{key}={getattr(self, key)}: must be 1 or more")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("hardware.device=cuda: no GPU is visible here; use hardware=cpu")
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device(self.device)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
+
+    def prepare(self) -> None:
+        """Process-wide settings; the CPU is deterministic at a fixed number of threads."""
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        torch.set_num_threads(self.threads)
+        torch.backends.cuda.matmul.allow_tf32 = True
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the numbers come from."""
+    found = {"python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def peak_memory_gib() -> float:
+    """Peak memory of this process in GiB: of the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

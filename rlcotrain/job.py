@@ -1,0 +1,103 @@
+"""One run from its configuration to its result, whoever started it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlcotrain.build import Parts, build, check, resolved
+from rlcotrain.hardware import versions
+from rlcotrain.plots import draw_curves
+from rlcotrain.provenance import git_tags, machine_tags
+from rlcotrain.record import write_json
+from rlcotrain.screen import say
+from rlcotrain.signature import signature
+from rlcotrain.tracking import Mirror, ui_command
+from rlcotrain.train import train
+
+SECONDS_TO_DELIVER = 30.0
+
+
+def run(cfg: DictConfig, folder: Path) -> float:
+    """Train the run of `cfg` in `folder`, or go on with it; returns its final sampled accuracy.
+
+    A finished run returns its result at once. A failure is written to result.json and raised.
+    """
+    parts, config = check(cfg), resolved(cfg)
+    record = parts.record(folder)
+    record.open(signature(config), name_of(config), _tags(config), config["tracking"])
+    result = record.result()
+    if result is None or result["status"] != "finished":
+        _warn(parts)
+        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+        result = _train(cfg, parts, folder)
+    _tell(result, folder, config["tracking"]["uri"])
+    return float(result["accuracy"]["final"]["sampled"]["mean"])
+
+
+def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
+    """Train with a mirror beside; however it ends, result.json says how."""
+    mirror = Mirror(folder) if cfg.tracking.uri is not None else None
+    if mirror is not None:
+        mirror.start()
+    try:
+        result = train(build(cfg, parts, folder))
+    except Exception as error:
+        _close(cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror)
+        raise
+    return _close(cfg, folder, result, mirror)
+
+
+def _close(
+    cfg: DictConfig, folder: Path, result: dict[str, Any], mirror: Mirror | None
+) -> dict[str, Any]:
+    """Curves, then result.json, then whatever the tracker still lacks."""
+    config = resolved(cfg)
+    result = result | {"signature": signature(config)}
+    if (folder / "metrics.jsonl").exists():
+        draw_curves(folder, name_of(config))
+    write_json(folder / "result.json", result)
+    if mirror is not None and (reason := mirror.close(SECONDS_TO_DELIVER)) is not None:
+        say(f"MLflow lacks a part of this run ({reason}); `make sync` delivers what is missing")
+    return result
+
+
+def name_of(config: Mapping[str, Any]) -> str:
+    """What a person calls the run: its model, data, loss and seed."""
+    return f"{config['name']}-s{config['seed']}"
+
+
+def _tags(config: Mapping[str, Any]) -> dict[str, str]:
+    numbers = {f"version_{name}": version for name, version in versions().items()}
+    return {"seed": str(config["seed"])} | git_tags() | machine_tags() | numbers
+
+
+def _warn(parts: Parts) -> None:
+    if parts.sampling.truncated:
+        say(
+            "warning: sampling.top_p or top_k cut the distribution that training rollouts are "
+            "drawn from; their log-probabilities then differ from the trainer's "
+            "(generator/mismatch_kl)"
+        )
+
+
+def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
+    """The result, where it lies, and how to look at it."""
+    accuracy = result["accuracy"]
+    for mode in ("sampled", "greedy"):
+        start, final, change = (accuracy[part][mode] for part in ("start", "final", "change"))
+        verdict = "" if change["low"] > 0 or change["high"] < 0 else "  no change within the interval"
+        print(
+            f"{mode:8} {_words(start)} -> {_words(final)}   change {change['mean']:+.3f} "
+            f"[{change['low']:+.3f}, {change['high']:+.3f}]{verdict}"
+        )
+    print(f"{result['status']} after {result['steps']} steps, {result['seconds']:.0f} s: {folder}")
+    if uri is not None:
+        print(f"to look at it: {ui_command(uri)}", flush=True)
+
+
+def _words(interval: Mapping[str, float]) -> str:
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

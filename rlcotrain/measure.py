@@ -1,0 +1,44 @@
+"""Numbers about rows: what is always recorded of a step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rlcotrain.loss.advantage import has_signal
+from rlcotrain.types import Rollout, UpdateStats
+
+
+def row_metrics(rows: Sequence[Rollout]) -> dict[str, float]:
+    """Rewards, lengths and signal of each role, as `role/quantity`."""
+    metrics: dict[str, float] = {}
+    for role in sorted({row.role for row in rows}):
+        mine = [row for row in rows if row.role == role]
+        lengths = np.array([len(row.token_ids) for row in mine])
+        groups: dict[str, bool] = {}
+        for row in mine:
+            groups[row.peers] = groups.get(row.peers, False) or has_signal(row)
+        metrics |= {
+            f"{role}/length_mean": float(lengths.mean()),
+            f"{role}/length_max": float(lengths.max()),
+            f"{role}/stop_length_fraction": _mean([row.stop == "length" for row in mine]),
+            f"{role}/zero_signal_fraction": _mean([not signal for signal in groups.values()]),
+        }
+        for stream in sorted({reward.stream for row in mine for reward in row.rewards}):
+            values = [value for row in mine if (value := row.earned(stream)) is not None]
+            metrics[f"{role}/reward/{stream}"] = _mean(values)
+            metrics[f"{role}/reward/{stream}_missing"] = 1 - len(values) / len(mine)
+    return metrics
+
+
+def update_metrics(role: str, stats: UpdateStats, age: int) -> dict[str, float]:
+    """An update's statistics as `role/quantity`; `age` in updates since the rows were sampled."""
+    metrics = {
+        f"{role}/{key}": float(value)
+        for key in UpdateStats.__dataclass_fields__
+        if key != "seconds" and (value := getattr(stats, key)) is not None
+    }
+    return metrics | {f"{role}/age": float(age)}
+
+
+def _mean(values: Sequence[float | bool]) -> float:
+    return float(np.mean(values)) if values else 0.0

@@ -1,0 +1,139 @@
+"""Who speaks with which weights: prompts in, rows out. Joins engine and model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from rlcotrain.engine.transformers_engine import Speaker
+from rlcotrain.model.chat import cut_at_stop
+from rlcotrain.model.policy import Policy
+from rlcotrain.seeds import derive_seed
+from rlcotrain.types import Completion, Prompt, Rollout, Sampling
+
+
+class Engine(Protocol):
+    """Token ids in, token ids out (rlcotrain.engine)."""
+
+    def sync(self, speakers: dict[str, Speaker]) -> None: ...
+
+    def generate(
+        self,
+        policy: str,
+        prompts: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        sampling: Sampling,
+    ) -> list[Completion]: ...
+
+
+class Agents:
+    """The roles of a game. `roles` maps each to the policy that speaks it."""
+
+    def __init__(
+        self, policies: Mapping[str, Policy], roles: Mapping[str, str], engine: Engine
+    ) -> None:
+        for role, policy in roles.items():
+            if policy not in policies:
+                raise ValueError(
+                    f"roles.{role}={policy}: no such policy; there are {', '.join(policies)}"
+                )
+        self.policies = policies
+        self.roles = roles
+        self.engine = engine
+        self._speakers = {
+            name: Speaker(
+                module=policy.module,
+                stop_ids=policy.chat.stop_ids,
+                decode=policy.chat.decode,
+                autocast=policy.hardware.autocast,
+            )
+            for name, policy in policies.items()
+        }
+        self.sync()
+
+    def sync(self) -> None:
+        """Tell the engine of the newest weights."""
+        for name, speaker in self._speakers.items():
+            speaker.version = self.policies[name].version
+        self.engine.sync(self._speakers)
+
+    def sample(
+        self,
+        role: str,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        sampling: Sampling,
+        *seed_parts: int | str,
+    ) -> list[Rollout]:
+        """`group_size` rows a prompt, a prompt's rows side by side.
+
+        Every row has a seed of its own: hash of (seed_parts, role, policy, position, sample).
+        """
+        name = self.roles[role]
+        ids = [self._prompt_ids(name, prompt, sampling.max_tokens) for prompt in prompts]
+        seeds = [
+            derive_seed(*seed_parts, role, name, position, sample)
+            for position in range(len(prompts))
+            for sample in range(group_size)
+        ]
+        repeated = [ids[i] for i in range(len(prompts)) for _ in range(group_size)]
+        completions = self.engine.generate(name, repeated, seeds, sampling)
+        texts = self.policies[name].chat.decode_all([c.token_ids for c in completions])
+        return [
+            self._row(role, prompts[i // group_size], repeated[i], completion, text, sampling)
+            for i, (completion, text) in enumerate(zip(completions, texts, strict=True))
+        ]
+
+    def say(self, role: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Rollout]:
+        """Rows with given words; nothing was sampled, so their log-probabilities are NaN."""
+        name = self.roles[role]
+        rows = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            token_ids = self.policies[name].chat.completion_ids(text)
+            completion = Completion(
+                token_ids=token_ids,
+                logprobs=np.full(len(token_ids), np.nan, np.float32),
+                stop="stop",
+                version=self.policies[name].version,
+            )
+            ids = self._prompt_ids(name, prompt, len(token_ids))
+            rows.append(self._row(role, prompt, ids, completion, text, Sampling()))
+        return rows
+
+    def _prompt_ids(self, name: str, prompt: Prompt, room: int) -> np.ndarray:
+        chat = self.policies[name].chat
+        ids = chat.prompt_ids(prompt.messages)
+        if len(ids) + room > chat.max_length:
+            raise ValueError(
+                f"model.max_length={chat.max_length}: problem {prompt.problem.id} has a prompt of "
+                f"{len(ids)} tokens and needs {room} more for the completion"
+            )
+        return ids
+
+    def _row(
+        self,
+        role: str,
+        prompt: Prompt,
+        prompt_ids: np.ndarray,
+        completion: Completion,
+        text: str,
+        sampling: Sampling,
+    ) -> Rollout:
+        length = len(completion.token_ids)
+        return Rollout(
+            role=role,
+            policy=self.roles[role],
+            problem=prompt.problem,
+            peers=prompt.peers,
+            episode=prompt.episode,
+            prompt_ids=prompt_ids,
+            token_ids=completion.token_ids,
+            mask=np.ones(length, bool),
+            logprobs=completion.logprobs,
+            versions=np.full(length, completion.version, np.int32),
+            text=cut_at_stop(text, sampling.stop),
+            stop=completion.stop,
+            temperature=sampling.temperature,
+        )

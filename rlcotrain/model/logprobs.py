@@ -1,0 +1,83 @@
+"""Log-probabilities and entropy of given tokens, without ever holding [B, L, V] float32 logits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def token_logprobs(
+    model: PreTrainedModel,
+    token_ids_BL: torch.Tensor,
+    scored_BL: torch.Tensor,
+    temperature_B: torch.Tensor,
+    chunk: int,
+    entropy_grad: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probabilities, entropy), both [B, L] float32, 0 where `scored_BL` is false.
+
+    Index t speaks about token t: the one place where predictions are shifted by one. The model's
+    head runs on scored tokens only, `chunk` of them at a time, at the rows' sampling temperature.
+    """
+    assert not scored_BL[:, 0].any(), "a first token has no prediction: prompts are never empty"
+    hidden_BLH = _decoder(model)(input_ids=token_ids_BL[:, :-1], use_cache=False).last_hidden_state
+    where = scored_BL[:, 1:]
+    hidden_NH, targets_N = hidden_BLH[where], token_ids_BL[:, 1:][where]
+    temperature_N = temperature_B[:, None].expand_as(where)[where]
+    parts = [
+        _chunk_scores(model, *piece, entropy_grad, recompute=len(targets_N) > chunk)
+        for piece in zip(
+            hidden_NH.split(chunk), targets_N.split(chunk), temperature_N.split(chunk), strict=True
+        )
+    ]
+    return tuple(  # type: ignore[return-value]
+        torch.zeros_like(token_ids_BL, dtype=torch.float32).masked_scatter(scored_BL, torch.cat(flat))
+        for flat in zip(*parts, strict=True)
+    )
+
+
+def _chunk_scores(
+    model: PreTrainedModel,
+    hidden_NH: torch.Tensor,
+    targets_N: torch.Tensor,
+    temperature_N: torch.Tensor,
+    entropy_grad: bool,
+    recompute: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of one chunk; with several chunks the logits are computed again in the backward."""
+    head = model.get_output_embeddings()
+
+    def scores(hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_NV = head(hidden).float() / temperature_N[:, None]
+        logprobs_NV = torch.log_softmax(logits_NV, -1)
+        with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
+            entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+        return logprobs_NV.gather(-1, targets_N[:, None])[:, 0], entropy_N
+
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(scores, hidden_NH, use_reentrant=False)  # type: ignore[no-any-return]
+    return scores(hidden_NH)
+
+
+def _decoder(model: PreTrainedModel) -> torch.nn.Module:
+    return model.get_decoder()  # type: ignore[no-any-return]
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Raise ValueError if the model does more to its logits than its head (soft caps, scaling)."""
+    ids = torch.arange(4, device=model.device)[None]
+    with torch.no_grad():
+        whole = model(input_ids=ids, use_cache=False).logits
+        ours = model.get_output_embeddings()(
+            _decoder(model)(input_ids=ids, use_cache=False).last_hidden_state
+        )
+    if not torch.allclose(whole.float(), ours.float(), atol=1e-3, rtol=1e-3):
+        raise ValueError(
+            f"model: {type(model).__name__} changes its logits after the output layer; "
+            "such architectures are not supported"
+        )

@@ -1,0 +1,250 @@
+"""A policy: weights, their optimizer, and the update."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlcotrain.hardware import Hardware
+from rlcotrain.loss.collate import collate, split_micro_batches, split_minibatches, token_weights
+from rlcotrain.loss.objective import Loss
+from rlcotrain.model.logprobs import check_head, token_logprobs
+from rlcotrain.model.optimizer import Optimizer
+from rlcotrain.model.source import Source
+from rlcotrain.model.tally import Tally
+from rlcotrain.types import Rollout, UpdateStats
+
+Weights = dict[str, torch.Tensor]
+OWN = "own"
+
+
+class NonFiniteUpdate(ArithmeticError):
+    """Loss or gradient became NaN or infinite; `rows` are those of the optimizer step."""
+
+    def __init__(self, what: str, rows: Sequence[Rollout]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.rows = list(rows)
+
+
+class Policy:
+    """One set of weights that speaks (through an engine) and learns (here).
+
+    `version` counts updates; `sampled` rows remember the version that spoke them.
+    """
+
+    def __init__(
+        self, name: str, model: Source, optimizer: Optimizer, hardware: Hardware, seed: int
+    ) -> None:
+        self.name = name
+        self.source = model
+        self._own = optimizer
+        self.hardware = hardware
+        self.version = 0
+        self.optimizer_steps = 0
+        self.module, self.chat = model.load(seed)
+        self.module.to(hardware.torch_device)
+        if model.gradient_checkpointing:
+            self.module.gradient_checkpointing_enable()
+        check_head(self.module)
+        self._parameters = {k: p for k, p in self.module.named_parameters() if p.requires_grad}
+        self._reference: Weights | None = None
+        self._reference_version = 0
+        self._begin(OWN, optimizer)
+
+    def use(self, phase: str, settings: Optimizer | None) -> None:
+        """Learn with a phase's optimizer, or with the policy's own where `settings` is None.
+
+        The own one lives on through all phases that use it; every other starts fresh: moments,
+        warm-up and learning rate from the beginning.
+        """
+        key = OWN if settings is None else phase
+        if key != self._optimizer_key:
+            self._begin(key, settings or self._own)
+
+    def _begin(self, key: str, settings: Optimizer) -> None:
+        self._optimizer_key = key
+        self.settings = settings
+        self.optimizer_steps = 0
+        self.optimizer = settings.create(self._parameters.values())
+        self.scaler = torch.amp.GradScaler(
+            self.hardware.device, enabled=self.hardware.dtype == "float16"
+        )
+
+    @property
+    def num_parameters(self) -> tuple[int, int]:
+        """(all, trainable)."""
+        trainable = sum(p.numel() for p in self._parameters.values())
+        return sum(p.numel() for p in self.module.parameters()), trainable
+
+    def update(self, rows: Sequence[Rollout], loss: Loss, seed: int) -> UpdateStats:
+        """One update from whole groups of rows: loss.epochs passes of loss.minibatches steps.
+
+        Raises NonFiniteUpdate if loss or gradient is NaN or infinite, before weights change.
+        """
+        assert rows, "an update needs rows"
+        began = time.perf_counter()
+        rows = self._with_reference(rows, loss)
+        self.module.train()
+        parts = [
+            split_minibatches(rows, loss.minibatches, seed, epoch) for epoch in range(loss.epochs)
+        ]
+        several = loss.minibatches * loss.epochs > 1
+        old = None
+        if loss.old == "sampler":
+            old = [row.logprobs for row in rows]
+        elif several:
+            old = self.score(rows)
+        tally = Tally()
+        for epoch in parts:
+            for part in epoch:
+                self._step([rows[i] for i in part], old and [old[i] for i in part], loss, tally)
+        self.version += 1
+        return tally.stats(self.settings.rate(self.optimizer_steps - 1), time.perf_counter() - began)
+
+    def _step(
+        self,
+        rows: list[Rollout],
+        old: list[np.ndarray] | None,
+        loss: Loss,
+        tally: Tally,
+    ) -> None:
+        """One optimizer step over `rows`, cut into micro-batches that do not change it."""
+        weights = token_weights(rows, loss.aggregation, loss.constant_length)
+        total = 0.0
+        for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
+            batch = collate(
+                [rows[i] for i in part],
+                [weights[i] for i in part],
+                old and [old[i] for i in part],
+                self.hardware.torch_device,
+            )
+            with self.hardware.autocast():
+                logprobs_BL, entropy_BL = token_logprobs(
+                    self.module,
+                    batch.token_ids_BL,
+                    batch.scored_BL,
+                    batch.temperature_B,
+                    self.hardware.logprob_chunk,
+                    entropy_grad=loss.entropy > 0,
+                )
+            value, sums = loss(batch, logprobs_BL, entropy_BL)
+            if not math.isfinite(value.item()):
+                raise NonFiniteUpdate(f"loss is {value.item()}", rows)
+            self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+            total += value.item()
+            tally.add_tokens(batch, logprobs_BL.detach(), sums)
+        tally.add_step(total, self._descend(rows))
+
+    def _descend(self, rows: Sequence[Rollout]) -> float:
+        """Clip and apply the gradient; returns its norm before clipping."""
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self._parameters.values(), self.settings.max_grad_norm
+        ).item()
+        # Under fp16 the scaler itself skips a step that overflowed and lowers its scale.
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise NonFiniteUpdate(f"gradient norm is {norm}", rows)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.optimizer_steps)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer_steps += 1
+        return norm
+
+    @torch.no_grad()
+    def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:
+        """Log-probabilities of the rows' own tokens, [T] each, at their sampling temperature."""
+        result: list[np.ndarray] = [np.empty(0, np.float32)] * len(rows)
+        zeros = [np.zeros(len(row.token_ids), np.float32) for row in rows]
+        for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
+            chosen = [replace(rows[i], advantages=zeros[i], reference=None) for i in part]
+            batch = collate(chosen, [zeros[i] for i in part], None, self.hardware.torch_device)
+            with self.hardware.autocast():
+                logprobs_BL, _ = token_logprobs(
+                    self.module,
+                    batch.token_ids_BL,
+                    batch.scored_BL,
+                    batch.temperature_B,
+                    self.hardware.logprob_chunk,
+                )
+            for i, line in zip(part, logprobs_BL.cpu().numpy(), strict=True):
+                start = len(rows[i].prompt_ids)
+                result[i] = line[start : start + len(rows[i].token_ids)].copy()
+        return result
+
+    def _with_reference(self, rows: Sequence[Rollout], loss: Loss) -> list[Rollout]:
+        """Rows with log-probabilities under the reference, where the loss asks for a KL to it."""
+        if loss.beta == 0:
+            return list(rows)
+        age = self.version - self._reference_version
+        if self._reference is None or (loss.reference_every and age >= loss.reference_every):
+            self._reference, self._reference_version = self.weights(), self.version
+        self.module.eval()
+        with self._swapped(self._reference):
+            scores = self.score(rows)
+        return [replace(row, reference=line) for row, line in zip(rows, scores, strict=True)]
+
+    @contextmanager
+    def _swapped(self, weights: Weights) -> Iterator[None]:
+        """The module with other trainable weights: one spare copy of them, not of the module."""
+        own = {key: parameter.data for key, parameter in self._parameters.items()}
+        try:
+            for key, parameter in self._parameters.items():
+                parameter.data = weights[key]
+            yield
+        finally:
+            for key, parameter in self._parameters.items():
+                parameter.data = own[key]
+
+    def weights(self) -> Weights:
+        """A copy of what is trained, by parameter name."""
+        return {key: p.detach().clone() for key, p in self._parameters.items()}
+
+    def load_weights(self, weights: Weights) -> None:
+        """Take over trained weights, shape for shape."""
+        with torch.no_grad():
+            for key, parameter in self._parameters.items():
+                parameter.copy_(weights[key])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs to go on to the bit."""
+        return {
+            "optimizer_key": self._optimizer_key,
+            "settings": self.settings,
+            "weights": {key: p.detach() for key, p in self._parameters.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "optimizer_steps": self.optimizer_steps,
+            "version": self.version,
+            "reference": self._reference,
+            "reference_version": self._reference_version,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        self.load_weights(state["weights"])
+        key = state["optimizer_key"]
+        # A kept prelude may come from a run whose own optimizer was another and had not begun.
+        self._begin(key, self._own if key == OWN else state["settings"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.optimizer_steps, self.version = state["optimizer_steps"], state["version"]
+        self._reference = state["reference"]
+        self._reference_version = state["reference_version"]
+
+    def export(self, folder: Path) -> None:
+        """Write model (or adapters) and tokenizer as save_pretrained does, in model.export_dtype."""
+        dtype = getattr(torch, self.source.export_dtype)
+        state = {key: tensor.to(dtype) for key, tensor in self.module.state_dict().items()}
+        self.module.save_pretrained(folder, state_dict=state)
+        self.chat.tokenizer.save_pretrained(folder)

@@ -1,0 +1,171 @@
+"""Where a model comes from: built from its configuration, or read from a folder or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+
+from rlcotrain.model.chat import Chat, Style
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ExportDtype = Literal["float32", "bfloat16", "float16"]
+
+
+class Source(Protocol):
+    """What a `conf/model` option builds."""
+
+    gradient_checkpointing: bool
+    export_dtype: ExportDtype
+
+    def check(self) -> None: ...
+
+    def load(self, seed: int) -> tuple[PreTrainedModel, Chat]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """A Qwen3 of random weights with its own tokenizer: bytes, and a few words as one token each.
+
+    Any text can be written in it. head_dim and untied embeddings are chosen so that vLLM serves it.
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_dim: int
+    max_length: int
+    initializer_range: float
+    words: Sequence[str]
+    gradient_checkpointing: bool
+    export_dtype: ExportDtype
+
+    def check(self) -> None:
+        """ValueError for sizes that make no model."""
+        if self.heads % self.key_value_heads:
+            raise ValueError(
+                f"model.key_value_heads={self.key_value_heads}: must divide heads={self.heads}"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"model.head_dim={self.head_dim}: must be even (rotary positions)")
+
+    def load(self, seed: int) -> tuple[PreTrainedModel, Chat]:
+        """The model of this configuration and seed, float32 on the CPU."""
+        from transformers import Qwen3Config, Qwen3ForCausalLM
+
+        tokenizer = byte_tokenizer(self.words)
+        config = Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.key_value_heads,
+            head_dim=self.head_dim,
+            max_position_embeddings=self.max_length,
+            initializer_range=self.initializer_range,
+            tie_word_embeddings=False,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = Qwen3ForCausalLM(config)
+        return model, Chat(tokenizer, "raw", [tokenizer.eos_token_id], self.max_length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A causal language model in the Hugging Face layout, with all its weights or LoRA trained.
+
+    path: a folder that holds it; null loads `name` from the hub. `chat` says how a prompt is
+    written: `raw` for base models, `template` for instruct models. `lora` is null or a table of
+    peft's LoraConfig (r, lora_alpha, target_modules ...).
+    """
+
+    name: str
+    path: str | None
+    chat: Style
+    max_length: int
+    attention: str
+    lora: dict[str, Any] | None
+    gradient_checkpointing: bool
+    export_dtype: ExportDtype
+
+    def check(self) -> None:
+        """ValueError if `path` holds no model; nothing is loaded."""
+        self._folder()
+
+    def load(self, seed: int) -> tuple[PreTrainedModel, Chat]:
+        """Weights in float32 on the CPU. Raises ValueError if `path` holds no model."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        where = self._folder() or self.name
+        tokenizer = AutoTokenizer.from_pretrained(where)
+        model = AutoModelForCausalLM.from_pretrained(
+            where, dtype=torch.float32, attn_implementation=self.attention
+        )
+        if self.chat == "template" and not tokenizer.chat_template:
+            raise ValueError(f"model.chat=template: {where} has no chat template; use chat=raw")
+        if self.lora is not None:
+            model = _with_lora(model, self.lora, seed)
+        return model, Chat(tokenizer, self.chat, _stop_ids(model, tokenizer), self.max_length)
+
+    def _folder(self) -> Path | None:
+        if self.path is None:
+            return None
+        folder = Path(self.path).expanduser()
+        if not (folder / "config.json").is_file():
+            raise ValueError(
+                f"model.path={self.path}: no config.json there; give a folder that "
+                "save_pretrained wrote, or null to load model.name from the hub"
+            )
+        return folder
+
+
+def byte_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer of 256 bytes, `<pad>`, `<eos>` and `words`; every text survives a round trip."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    specials = ["<pad>", "<eos>"]
+    vocabulary = {token: index for index, token in enumerate(specials + alphabet)}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(token, special=True) for token in specials])
+    core.add_tokens([AddedToken(word, normalized=False, special=False) for word in words])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", clean_up_tokenization_spaces=False
+    )
+
+
+def _with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> PreTrainedModel:
+    """The model with adapters put into its layers; only they are trainable."""
+    from peft import LoraConfig, get_peft_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LoraConfig(task_type="CAUSAL_LM", **options)
+        return get_peft_model(model, config)  # type: ignore[return-value]
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token id that ends a completion: an instruct model has several."""
+    config = getattr(model, "generation_config", None)
+    ids = config.eos_token_id if config is not None and config.eos_token_id is not None else []
+    found = {ids} if isinstance(ids, int) else set(ids)
+    if tokenizer.eos_token_id is not None:
+        found.add(tokenizer.eos_token_id)
+    if not found:
+        raise ValueError("model: neither the generation config nor the tokenizer names an eos token")
+    return sorted(found)

@@ -1,0 +1,65 @@
+"""Sums over the tokens of one update, turned into its UpdateStats at the end."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from rlcotrain.types import Batch, UpdateStats
+
+
+@dataclass(slots=True)
+class Tally:
+    """Filled micro-batch by micro-batch and step by step."""
+
+    losses: list[float] = field(default_factory=list)
+    grad_norms: list[float] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    largest: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    sampled_tokens: int = 0
+
+    def add_tokens(
+        self, batch: Batch, logprobs_BL: torch.Tensor, sums: dict[str, torch.Tensor]
+    ) -> None:
+        """Take in a micro-batch; keys that end in _max are maxima, the others sums over tokens."""
+        self.tokens += int(batch.scored_BL.sum())
+        for key, value in (sums | self._mismatch(batch, logprobs_BL)).items():
+            if key.endswith("_max"):
+                self.largest[key] = max(self.largest.get(key, 0.0), float(value))
+            else:
+                self.sums[key] = self.sums.get(key, 0.0) + float(value)
+
+    def add_step(self, loss: float, grad_norm: float) -> None:
+        """Close one optimizer step."""
+        self.losses.append(loss)
+        self.grad_norms.append(grad_norm)
+
+    def _mismatch(self, batch: Batch, logprobs_BL: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Sampler against trainer before any step has moved the weights; only sampled tokens."""
+        if self.losses:
+            return {}
+        sampled = batch.scored_BL & batch.sampler_BL.isfinite()
+        self.sampled_tokens += int(sampled.sum())
+        gap = torch.where(sampled, logprobs_BL - batch.sampler_BL, 0.0)
+        return {"mismatch_kl": (torch.exp(gap) - 1 - gap).sum(), "mismatch_max": gap.abs().max()}
+
+    def stats(self, lr: float, seconds: float) -> UpdateStats:
+        """Means over the tokens of the whole update."""
+        mean = {key: value / max(self.tokens, 1) for key, value in self.sums.items()}
+        sampled = self.sampled_tokens > 0
+        return UpdateStats(
+            loss=sum(self.losses) / len(self.losses),
+            entropy=mean["entropy"],
+            approx_kl=mean["approx_kl"],
+            reference_kl=mean["reference_kl"],
+            kl_max=self.largest["kl_max"],
+            ratio_max=self.largest["ratio_max"],
+            clip_fraction=mean["clipped"],
+            grad_norm=max(self.grad_norms),
+            mismatch_kl=self.sums["mismatch_kl"] / self.sampled_tokens if sampled else None,
+            mismatch_max=self.largest["mismatch_max"] if sampled else None,
+            lr=lr,
+            num_tokens=self.tokens,
+            optimizer_steps=len(self.losses),
+            seconds=seconds,
+        )

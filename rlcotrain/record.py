@@ -1,0 +1,156 @@
+"""The run folder: everything a run learns is on its own disk first.
+
+    run.json        identity: signature, id, name, tags, where it is mirrored
+    config.yaml     the resolved configuration
+    metrics.jsonl   one line a step and one an evaluation, each with its own time
+    rollouts.jsonl  a sample of whole rows
+    result.json     status, accuracy with intervals, reason of a failure
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlcotrain.types import Rollout
+
+LINE_FILES = ("metrics.jsonl", "rollouts.jsonl")
+
+
+class Record:
+    """Writes one run's folder. Lines cut away by a resume give their times to their replays."""
+
+    def __init__(self, folder: Path, rollouts: int) -> None:
+        if rollouts < 0:
+            raise ValueError(f"record.rollouts={rollouts}: must be 0 or more")
+        self.folder = folder
+        self.rollouts = rollouts
+        self._cut: dict[tuple[str, int], dict[str, Any]] = {}
+        self.replayed = {"steps": 0, "different": 0}
+
+    def open(self, signature: str, name: str, tags: Mapping[str, str], tracking: Any) -> None:
+        """Begin or go on in the folder. ValueError if it belongs to another configuration."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        known = read_json(self.folder / "run.json")
+        if known is not None and known["signature"] != signature:
+            raise ValueError(
+                f"folder={self.folder}: holds a run of another configuration "
+                f"({known['signature']}, this one is {signature}); choose another folder"
+            )
+        identity = {
+            "id": known["id"] if known else uuid.uuid4().hex,
+            "signature": signature,
+            "name": name,
+            "started": known["started"] if known else time.time(),
+            "tracking": tracking,
+            "tags": dict(tags),
+        }
+        write_json(self.folder / "run.json", identity)
+
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says, None where there is none."""
+        return read_json(self.folder / "result.json")
+
+    def line(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Append a line to metrics.jsonl.
+
+        A replay of a line that a resume cut away takes over its time and its `time/` figures, so
+        that a replay equal to the bit is an exact repeat for the tracker.
+        """
+        line: dict[str, Any] = {"step": step, "time": round(time.time(), 3), "phase": phase}
+        line |= metrics
+        if (old := self._cut.pop((phase, step), None)) is not None:
+            line |= {k: v for k, v in old.items() if k == "time" or k.startswith("time/")}
+            self.replayed["steps"] += 1
+            self.replayed["different"] += line != old
+        _append(self.folder / "metrics.jsonl", [line])
+
+    def sample(self, phase: str, step: int, rows: Sequence[Rollout]) -> None:
+        """Append some whole rows to rollouts.jsonl, spread over the groups of the step."""
+        stride = max(len(rows) // max(self.rollouts, 1), 1)
+        chosen = rows[::stride][: self.rollouts]
+        _append(self.folder / "rollouts.jsonl", [_row_line(phase, step, row) for row in chosen])
+
+    def offsets(self) -> dict[str, int]:
+        """Bytes of each line file, for a checkpoint."""
+        files = {name: self.folder / name for name in LINE_FILES}
+        return {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()}
+
+    def cut(self, offsets: Mapping[str, int]) -> None:
+        """Take the line files back to a checkpoint's offsets, remembering what was cut."""
+        for name in LINE_FILES:
+            file = self.folder / name
+            if not file.exists():
+                continue
+            if name == "metrics.jsonl":
+                lines = read_lines(file, offsets.get(name, 0))
+                self._cut = {(line["phase"], line["step"]): line for line in lines}
+            os.truncate(file, offsets.get(name, 0))
+
+    def lines(self) -> bytes:
+        """metrics.jsonl as it stands."""
+        file = self.folder / "metrics.jsonl"
+        return file.read_bytes() if file.exists() else b""
+
+    def append_lines(self, text: bytes) -> None:
+        """Append whole lines that another run of the same phases wrote."""
+        with (self.folder / "metrics.jsonl").open("ab") as stream:
+            stream.write(text)
+
+
+def read_lines(file: Path, start: int = 0) -> Iterator[dict[str, Any]]:
+    """Whole lines from a byte offset on; a last line that a kill left half-written is no line."""
+    with file.open("rb") as stream:
+        stream.seek(start)
+        for raw in stream:
+            if raw.endswith(b"\n"):
+                yield json.loads(raw)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """The file's object, None where there is no file."""
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Replace a file by a whole new one: written aside, then renamed."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with aside.open("w") as stream:
+        json.dump(value, stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(aside, file)
+
+
+def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    with file.open("a") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def _row_line(phase: str, step: int, row: Rollout) -> dict[str, Any]:
+    """A row as people want to read it."""
+    assert row.advantages is not None, "rows are recorded with their advantages"
+    return {
+        "step": step,
+        "phase": phase,
+        "role": row.role,
+        "policy": row.policy,
+        "problem": row.problem.id,
+        "peers": row.peers,
+        "question": row.problem.question,
+        "answer": row.problem.answer,
+        "text": row.text,
+        "stop": row.stop,
+        "length": len(row.token_ids),
+        "advantage": round(float(row.advantages.mean()), 6),
+        "rewards": {
+            f"{reward.stream}/{reward.part}@{reward.start}-{reward.end}": reward.value
+            for reward in row.rewards
+        },
+    }

@@ -1,0 +1,13 @@
+"""The MLflow mirror, the only home of mlflow. The run folder is the truth; what is here copies it.
+
+    store      the tracker: made safely, found again, a sweep's parent run
+    delivery   one run folder -> one MLflow run, whatever is missing, each number exactly once
+    mirror     a process beside the training that delivers while it runs; `sync` for later
+
+`python -m rlcotrain.tracking sync ROOT...` delivers what the trackers have missed.
+"""
+
+from rlcotrain.tracking.mirror import Mirror
+from rlcotrain.tracking.store import close_sweep, open_sweep, prepare, resolve, ui_command
+
+__all__ = ["Mirror", "close_sweep", "open_sweep", "prepare", "resolve", "ui_command"]

@@ -1,0 +1,22 @@
+"""`python -m rlcotrain.tracking sync ROOT...` and, for the mirror itself, `follow FOLDER`."""
+
+import sys
+from pathlib import Path
+
+from rlcotrain.tracking.mirror import follow, sync
+
+USAGE = "usage: python -m rlcotrain.tracking sync ROOT... | follow FOLDER"
+
+
+def main(words: list[str]) -> int:
+    match words:
+        case ["follow", folder]:
+            return follow(Path(folder))
+        case ["sync", *roots] if roots:
+            return sync(map(Path, roots))
+    print(USAGE, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""The tracker itself: made safely, its runs found again, the run that a sweep hangs on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+IDENTITY = "rlcotrain.id"  # the tag that finds a run again, whoever made it
+SQLITE = "sqlite:///"
+
+# Short time-outs and few retries: by default MLflow blocks for minutes on a dead server.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def resolve(uri: str) -> str:
+    """The same tracker from every folder: the path of an SQLite URI made absolute."""
+    file = _database(uri)
+    return uri if file is None else uri.replace(str(file), str(file.absolute()), 1)
+
+
+def ui_command(uri: str) -> str:
+    """What to do to look at the runs; a server is its own UI."""
+    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    """Create store and experiment where they are missing; a client, and the experiment's id.
+
+    Safe under parallel first starts: without the lock all but one of them crash in MLflow's
+    migration. Artifacts of an SQLite store go beside it, so that a UI started anywhere shows them.
+    """
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    with _first_start(_database(uri)) as artifacts:
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            try:
+                return client, client.create_experiment(experiment, artifacts)
+            except MlflowException:  # on a server somebody may have been quicker
+                found = client.get_experiment_by_name(experiment)
+                if found is None:
+                    raise
+        return client, str(found.experiment_id)
+
+
+def find(client: MlflowClient, experiment: str, identity: str) -> str | None:
+    """Id of the MLflow run tagged with `identity`.
+
+    The tag, not a file, tells: a crash between making a run and noting its id doubles nothing.
+    """
+    runs = client.search_runs([experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def create(
+    client: MlflowClient,
+    experiment: str,
+    identity: str,
+    name: str,
+    start_ms: int,
+    tags: dict[str, str],
+) -> str:
+    """Id of a new run that `find` will find; with a parent where the tags name one."""
+    run = client.create_run(experiment, start_ms, {**tags, IDENTITY: identity}, name)
+    return str(run.info.run_id)
+
+
+def open_sweep(uri: str, experiment: str, identity: str, name: str, tags: dict[str, str]) -> str:
+    """Id of the run that is the parent of a sweep's runs, running again if the sweep is resumed."""
+    client, experiment_id = prepare(uri, experiment)
+    run_id = find(client, experiment_id, identity)
+    if run_id is None:
+        start_ms = int(time.time() * 1000)
+        return create(client, experiment_id, identity, name, start_ms, tags)
+    client.update_run(run_id, "RUNNING")
+    return run_id
+
+
+def close_sweep(uri: str, experiment: str, run_id: str, status: str, files: Iterable[Path]) -> None:
+    """Hang the files on the sweep's run and end it; `status` is FINISHED, FAILED or KILLED."""
+    client, _ = prepare(uri, experiment)
+    for file in files:
+        client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id, status)
+
+
+def _database(uri: str) -> Path | None:
+    """The file behind an SQLite URI, None for any other tracker."""
+    return Path(uri.removeprefix(SQLITE).split("?")[0]) if uri.startswith(SQLITE) else None
+
+
+@contextmanager
+def _first_start(file: Path | None) -> Iterator[str | None]:
+    """Hold the lock beside an SQLite file; yields the place for its artifacts."""
+    if file is None:
+        yield None
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file.with_suffix(".lock"), "ab") as lock:
+        flock(lock, LOCK_EX)
+        yield (file.parent.absolute() / "mlartifacts").as_uri()

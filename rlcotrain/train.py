@@ -1,0 +1,264 @@
+"""The loop. It knows no scheme: phases say who plays, who learns, and from what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlcotrain.buffer import Buffer
+from rlcotrain.checkpoint import Checkpoints
+from rlcotrain.evaluate import Evaluation, accuracy_metrics, summary, wilson
+from rlcotrain.hardware import peak_memory_gib
+from rlcotrain.kept import Kept
+from rlcotrain.measure import row_metrics, update_metrics
+from rlcotrain.model.agents import Agents
+from rlcotrain.model.policy import NonFiniteUpdate, Policy
+from rlcotrain.player import Player
+from rlcotrain.record import Record
+from rlcotrain.reward import Mix
+from rlcotrain.schedule import Position, Schedule
+from rlcotrain.screen import Screen, say
+from rlcotrain.seeds import derive_seed
+from rlcotrain.signals import Signals
+from rlcotrain.types import Rollout
+
+
+@dataclass(kw_only=True)
+class Run:
+    """All that a run consists of, and the little that it remembers between steps."""
+
+    seed: int
+    schedule: Schedule
+    player: Player
+    policies: Mapping[str, Policy]
+    agents: Agents
+    mix: Mix
+    buffer: Buffer
+    evaluation: Evaluation
+    record: Record
+    checkpoints: Checkpoints
+    kept: Kept | None
+    signals: Signals = field(default_factory=Signals)
+    export: bool = True
+    scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # start, final: by mode
+    best: float | None = None
+    seconds: float = 0.0  # of earlier lives of this run
+    _began: float = field(default_factory=time.monotonic)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs to go on to the bit."""
+        parts = {"schedule": self.schedule, "sampler": self.player.sampler, "buffer": self.buffer}
+        return {
+            **{name: part.state_dict() for name, part in parts.items()},
+            "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
+            "torch_rng": torch.get_rng_state(),
+            "scores": self.scores,
+            "best": self.best,
+            "seconds": self.elapsed(),
+            "offsets": self.record.offsets(),
+        }
+
+    def elapsed(self) -> float:
+        """Seconds over all lives of this run."""
+        return self.seconds + time.monotonic() - self._began
+
+    def save(self, best: bool = False) -> None:
+        """Write a checkpoint of this moment."""
+        self.checkpoints.save(self.state_dict(), self.schedule.step, best)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a `state_dict`, files aside."""
+        self.schedule.load_state_dict(state["schedule"])
+        self.player.sampler.load_state_dict(state["sampler"])
+        self.buffer.load_state_dict(state["buffer"])
+        for name, policy in self.policies.items():
+            policy.load_state_dict(state["policies"][name])
+        torch.set_rng_state(state["torch_rng"])
+        self.scores, self.best, self.seconds = state["scores"], state["best"], state["seconds"]
+        self.agents.sync()
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train from wherever the run folder stands to the end of the schedule; returns the result.
+
+    Raises ArithmeticError, naming the step and the file that holds its rows, if numbers break.
+    """
+    with ExitStack() as turn:
+        _take_up(run, turn)
+        screen = Screen(run.schedule.total, run.schedule.step)
+        with run.signals.watched():
+            for position in run.schedule:
+                if not position.in_prelude and "start" not in run.scores:
+                    _keep_prelude(run)
+                    turn.close()
+                    screen.begin(_evaluate(run, 0, "start"))
+                screen.step(position.phase.name, _step(run, position))
+                screen.note(_between(run, position))
+                if run.signals.pending is not None:
+                    run.save()
+                    say("a signal came: state saved, this run goes on when it is started again")
+                    run.signals.obey()
+        screen.close()
+    return _result(run)
+
+
+def _take_up(run: Run, turn: ExitStack) -> None:
+    """Go on from the newest checkpoint, else from a kept prelude, else from nothing."""
+    state = run.checkpoints.load()
+    run.record.cut(state["offsets"] if state else {})
+    if state is not None:
+        run.load_state_dict(state)
+        say(f"resumed after step {run.schedule.step} of {run.schedule.total}")
+    elif run.kept is not None:
+        turn.enter_context(run.kept.turn())
+        if (found := run.kept.load()) is not None:
+            turn.close()
+            run.load_state_dict(found[0])
+            run.record.append_lines(found[1])
+            say(f"prelude of {run.schedule.prelude_steps} steps taken from {run.kept.folder}")
+
+
+def _keep_prelude(run: Run) -> None:
+    if run.kept is not None:
+        run.kept.save(run.state_dict() | {"seconds": 0.0}, run.record.lines())
+
+
+def _step(run: Run, position: Position) -> dict[str, float]:
+    """One step: play, judge, select, learn, record."""
+    phase, step, clock = position.phase, run.schedule.step, _Clock()
+    rollouts = run.player.next(position, step)
+    clock.lap("generate")
+    learned = run.schedule.learned.get(phase.train[0], 0)
+    rollouts = phase.loss.advantage(rollouts, run.mix.weights(learned))
+    run.buffer.add(rollouts)
+    metrics = row_metrics(rollouts)
+    for name in phase.train:
+        metrics |= _learn(run, name, position)
+    metrics["rollout/rows_dropped"] = float(run.buffer.clear())
+    run.agents.sync()
+    clock.lap("update")
+    run.schedule.observe(position)
+    metrics |= clock.metrics(rollouts)
+    prefix = f"{phase.name}/" if position.in_prelude else ""
+    run.record.line(phase.name, position.step, {prefix + k: v for k, v in metrics.items()})
+    run.record.sample(phase.name, position.step, rollouts)
+    return metrics
+
+
+def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
+    """The update of one policy from the rows that wait for it."""
+    policy, phase, rows = run.policies[name], position.phase, run.buffer.take(name)
+    policy.use(phase.name, phase.optimizer)
+    if not rows:
+        return {f"{name}/updates_skipped": 1.0}
+    age = policy.version - min(int(row.versions.min()) for row in rows)
+    step = run.schedule.step
+    try:
+        stats = policy.update(rows, phase.loss, derive_seed(run.seed, step, name, "update"))
+    except NonFiniteUpdate as broken:
+        file = run.record.folder / f"nonfinite_{step:06d}.pt"
+        torch.save(broken.rows, file)
+        raise ArithmeticError(
+            f"{broken.what} at step {position.step} of phase {phase.name} (policy {name}); "
+            f"weights were not changed; the rows of that step are in {file}"
+        ) from broken
+    return update_metrics(name, stats, age) | {f"{name}/updates_skipped": 0.0}
+
+
+def _between(run: Run, position: Position) -> dict[str, float]:
+    """After a step: the evaluation and the checkpoint that are due."""
+    done, last = position.step + 1, run.schedule.step == run.schedule.total
+    metrics: dict[str, float] = {}
+    if last:
+        metrics = _evaluate(run, done, "final")
+    elif not position.in_prelude and done % run.evaluation.every == 0:
+        metrics = _evaluate(run, done, "between")
+    best = _is_best(run, metrics)
+    if best or last or run.schedule.step % run.checkpoints.every == 0:
+        run.save(best)
+    return metrics
+
+
+def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
+    """Evaluate after `done` steps of the cycle; start and final answer all problems."""
+    evaluation = run.evaluation
+    whole = moment != "between"
+    count = len(evaluation.problems) if whole else evaluation.between_problems
+    answers = evaluation.run(run.agents, "generator", count)
+    metrics = accuracy_metrics(answers)
+    run.record.line("evaluate", done, metrics)
+    if whole:
+        run.scores[moment] = {mode: answer.scores for mode, answer in answers.items()}
+        shown = {mode: wilson(answer.scores) for mode, answer in answers.items()}
+        words = [f"{mode} {i.mean:.3f} [{i.low:.3f}, {i.high:.3f}]" for mode, i in shown.items()]
+        if moment == "start":
+            _show(run, answers["sampled"].rows[0])
+        say(f"held-out accuracy after {done} steps ({count} problems): {', '.join(words)}")
+    return metrics
+
+
+def _show(run: Run, row: Rollout) -> None:
+    """The first prompt as the model reads it, and the first completion as it writes it."""
+    chat = run.policies[row.policy].chat
+    say(f"first prompt:     {chat.read_back(row.prompt_ids)!r}")
+    say(f"first completion: {chat.read_back(row.token_ids)!r}")
+
+
+def _is_best(run: Run, metrics: Mapping[str, float]) -> bool:
+    """Whether an evaluation beats all before it; ValueError if it lacks the chosen metric."""
+    if not metrics:
+        return False
+    key = run.checkpoints.metric
+    if key not in metrics:
+        raise ValueError(f"checkpoint.best={key}: an evaluation gives {', '.join(sorted(metrics))}")
+    if run.best is not None and metrics[key] <= run.best:
+        return False
+    run.best = metrics[key]
+    return True
+
+
+def _result(run: Run) -> dict[str, Any]:
+    """What result.json says of a finished run; the trained models are written beside it."""
+    trained = {name for phase in run.schedule.phases for name in phase.train}
+    if run.export:
+        for name in sorted(trained):
+            run.policies[name].export(run.record.folder / "model" / name)
+    return {
+        "status": "finished",
+        "reason": None,
+        "steps": run.schedule.steps,
+        "prelude_steps": run.schedule.prelude_steps,
+        "seconds": round(run.elapsed(), 1),
+        "accuracy": summary(run.scores["start"], run.scores["final"]),
+        "best": {run.checkpoints.metric: run.best},
+        "replayed": run.record.replayed,
+        "peak_memory_gib": round(peak_memory_gib(), 3),
+    }
+
+
+class _Clock:
+    """Seconds of the parts of a step."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, part: str) -> None:
+        now = time.perf_counter()
+        self._laps[part], self._last = now - self._last, now
+
+    def metrics(self, rows: Sequence[Rollout]) -> dict[str, float]:
+        """`time/<part>`, their sum, and completion tokens per second of the whole step."""
+        total = sum(self._laps.values())
+        tokens = sum(len(row.token_ids) for row in rows)
+        return {
+            **{f"time/{part}": seconds for part, seconds in self._laps.items()},
+            "time/step": total,
+            "time/tokens_per_second": tokens / total,
+        }

@@ -1,0 +1,1 @@
+"""Who says what is right: a rule around a grader, a vote, or a model."""

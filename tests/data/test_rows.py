@@ -1,0 +1,69 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from rlcotrain.data.rows import Row, read_rows
+
+
+def test_rows_keep_their_line_numbers_and_blank_lines_are_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"x": 1}\n\n{"x": "\u00e9"}\n', encoding="utf-8")
+    rows = read_rows(file, "data.path")
+    assert [(row.line, row.text("x")) for row in rows] == [(1, "1"), (3, "\u00e9")]
+
+
+def test_packed_files_read_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"x": 1}\n{"x": 2}'))
+    assert [row.number("x") for row in read_rows(file, "data.path")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"x": 1}\n{"x": \n', r"data\.path: .*a\.jsonl line 2 is no JSON .*one object a line"),
+        (b'{"x": 1}\n\n[1]\n', r"a\.jsonl line 3 holds a list; expected one object a line"),
+        (b'{"x": "\xff"}\n', r"a\.jsonl line 1 is no JSON .*utf-8"),
+        (b'{"x": ' + b"[" * 100_000, r"a\.jsonl line 1 is no JSON .*recursion"),
+        (b"\n \n", r"a\.jsonl is empty; expected one JSON object a line"),
+    ],
+)
+def test_broken_files_are_named_with_their_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_rows(file, "data.path")
+
+
+def test_missing_file_is_named() -> None:
+    with pytest.raises(ValueError, match=r"data\.path: nowhere\.jsonl does not exist"):
+        read_rows(Path("nowhere.jsonl"), "data.path")
+
+
+@pytest.mark.parametrize("cut", [3, -9])
+def test_damaged_packed_file_is_named(tmp_path: Path, cut: int) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"x": 1}\n' * 50)[:cut])
+    with pytest.raises(ValueError, match=r"a\.jsonl\.gz cannot be read after line \d+"):
+        read_rows(file, "data.path")
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("y", r"here line 7: field 'y' is missing, expected text or a number \(has: 'x', 'z'\)"),
+        ("z", r"here line 7: field 'z' holds \[1, 2\], expected text"),
+    ],
+)
+def test_a_field_that_is_no_text_is_named(field: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Row("here", 7, {"x": "a", "z": [1, 2]}).text(field)
+
+
+def test_whole_numbers_may_be_written_as_text() -> None:
+    assert Row("here", 1, {"x": "-3"}).number("x") == -3
+    with pytest.raises(ValueError, match=r"line 1: field 'x' holds '2\.5', expected a whole"):
+        Row("here", 1, {"x": 2.5}).number("x")
