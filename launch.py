@@ -1,10 +1,22 @@
 """Train one run, or sweep with -m:  python launch.py -m loss=grpo,drgrpo optimizer.lr=1e-6,5e-6"""
 
+import os
+import re
+import shutil
+import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONF = Path(__file__).parent / "conf"
+# What a user can cause: these end with one line. Anything else is our bug and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
+DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -12,8 +24,43 @@ def main(cfg: DictConfig) -> float:
     """Returns the final sampled accuracy, for sweepers that optimise."""
     from rlcotrain.job import run
 
-    return run(cfg, Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return run(cfg, folder)
+    except USER_ERRORS as error:
+        if DEBUGGING or HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher reports
+            raise
+        _forget_unstarted(folder)
+        sys.exit(f"error: {explain(error)}")
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what is wrong and, for a key that does not exist, which ones do."""
+    line = " ".join(str(error).split()).partition(" Config search path:")[0]
+    if unknown := re.match(r"Could not override '([\w.@/]+)'", line):
+        parent, _, _ = unknown[1].rpartition(".")
+        words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(unknown[1])]
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose("config", words)
+        node = OmegaConf.select(config, parent) if parent else config
+        keys = [str(key) for key in node if key[0] != "_"] if isinstance(node, DictConfig) else []
+        return f"{unknown[1]}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
+    return line
+
+
+def _forget_unstarted(folder: Path) -> None:
+    """Hydra writes its own files before we are asked: a refused run leaves no folder behind."""
+    if {path.name for path in folder.iterdir()} <= {".hydra"}:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
-    main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; started again with the same folder=, the run goes on")
+    except USER_ERRORS as error:
+        if DEBUGGING:
+            raise
+        sys.exit(f"error: {explain(error)}")

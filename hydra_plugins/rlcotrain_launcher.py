@@ -7,6 +7,7 @@ only, and no postponed annotations, because Hydra executes plugins outside `sys.
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins._rlcotrain_points import Outcomes, Point, run_apart, run_here
 from rlcotrain import sweep
-from rlcotrain.points import Outcomes, Point, run_apart, run_here
 from rlcotrain.signature import signature
 
 EXECUTORS = ("inline", "local")
@@ -135,7 +136,7 @@ class RlcotrainLauncher(Launcher):
 
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config.copy())  # which it locks
-        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
             check(task)
             return signature(resolved(task))
@@ -148,12 +149,13 @@ class RlcotrainLauncher(Launcher):
     def _run(self, todo: Mapping[str, Point]) -> bool:
         """Run the points, noting each outcome as it comes; false if interrupted."""
         try:
-            for number, (name, reason) in enumerate(self._outcomes(todo), 1):
-                if reason is None and not self._finished(name):
-                    reason = "it ended without a result"
-                self.sweep.points[name].reason = reason
-                self.sweep.write(self.folder)
-                self._say(f"[{number}/{len(todo)}] {todo[name].label}", name)
+            with closing(self._outcomes(todo)) as outcomes:
+                for number, (name, reason) in enumerate(outcomes, 1):
+                    if reason is None and not self._finished(name):
+                        reason = "it ended without a result"
+                    self.sweep.points[name].reason = reason
+                    self.sweep.write(self.folder)
+                    self._say(f"[{number}/{len(todo)}] {todo[name].label}", name)
         except KeyboardInterrupt:
             return False
         return True

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from tqdm import tqdm
@@ -9,7 +10,6 @@ from tqdm import tqdm
 SHOWN = {  # metric -> (label, format)
     "generator/reward/outcome": ("reward", ".3f"),
     "accuracy/sampled": ("accuracy", ".3f"),
-    "generator/loss": ("loss", ".4f"),
     "generator/approx_kl": ("kl", ".2g"),
     "time/tokens_per_second": ("tok/s", ",.0f"),
 }
@@ -24,8 +24,9 @@ class Screen:
         self._bar = tqdm(
             total=total, initial=done, disable=not self._terminal, unit="step", dynamic_ncols=True
         )
-        self._total, self._done, self._first = total, done, done
-        self._began = self._printed = time.monotonic()
+        self._total, self._done = total, done
+        self._printed = time.monotonic()
+        self._recent: deque[float] = deque([self._printed], maxlen=20)
         self._latest: dict[str, float] = {}
 
     def step(self, phase: str, metrics: Mapping[str, float]) -> None:
@@ -33,16 +34,19 @@ class Screen:
         self._done += 1
         self._latest |= metrics
         words = self._words()
+        now = time.monotonic()
+        self._recent.append(now)
         if self._terminal:
             self._bar.set_description(phase, refresh=False)
             self._bar.set_postfix_str(words, refresh=False)
             self._bar.update(1)
             return
-        now = time.monotonic()
         last = self._done == self._total
         if last or now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
-            left = (now - self._began) / (self._done - self._first) * (self._total - self._done)
+            # Phases differ in pace: the newest steps tell most about those to come.
+            pace = (now - self._recent[0]) / (len(self._recent) - 1)
+            left = pace * (self._total - self._done)
             say(f"{phase} {self._done}/{self._total} {words} left {left:.0f}s")
 
     def note(self, metrics: Mapping[str, float]) -> None:

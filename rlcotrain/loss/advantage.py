@@ -53,7 +53,7 @@ class Advantage:
                 self._add_stream(totals, rollouts, stream, weight)
         totals = [total * row.mask for total, row in zip(totals, rollouts, strict=True)]
         if self.whiten:
-            totals = _whiten(totals, [row.mask for row in rollouts])
+            totals = _whiten(totals, [row.mask & _earns(row, weights) for row in rollouts])
         return [
             replace(row, advantages=(total * row.weight).astype(np.float32))
             for row, total in zip(rollouts, totals, strict=True)
@@ -73,23 +73,15 @@ class Advantage:
                 totals[i][:end] += (weight * value * decay).astype(np.float32)
 
     def _normalise(self, values: np.ndarray, peers: Sequence[str]) -> np.ndarray:
-        """Centre and scale `values` [N]; equal values and a lone peer carry no signal."""
-        groups = list(_groups(peers))
+        """Centre, then scale `values` [N]; equal values and a lone one carry no signal."""
         result = values.copy()
-        for index in groups:
+        for index in _compared(self.baseline, peers):
             group, size = values[index], len(index)
-            if self.baseline in ("peers", "leave_one_out"):
-                if np.all(group == group[0]):
-                    result[index] = 0.0
-                    continue
-                factor = size / (size - 1) if self.baseline == "leave_one_out" else 1.0
-                result[index] = factor * (group - group.mean())
-            if self.scale == "peers" and size > 1:
-                result[index] /= group.std(ddof=1) + EPSILON
-        if self.baseline == "batch" and len(values):
-            result = np.zeros_like(values) if np.all(values == values[0]) else result - values.mean()
-        if self.scale == "batch" and len(values) > 1:
-            result = result / (values.std(ddof=1) + EPSILON)
+            factor = size / max(size - 1, 1) if self.baseline == "leave_one_out" else 1.0
+            result[index] = 0.0 if _equal(group) else factor * (group - group.mean())
+        for index in _compared(self.scale, peers):
+            group = values[index]
+            result[index] = 0.0 if _equal(group) else result[index] / (group.std(ddof=1) + EPSILON)
         return result
 
 
@@ -109,19 +101,30 @@ def _spans(row: Rollout, stream: str) -> list[tuple[int, int, float]]:
     return [(start, end, value) for (start, end), value in summed.items()]
 
 
-def _groups(keys: Sequence[str]) -> Iterable[list[int]]:
+def _earns(row: Rollout, weights: Mapping[str, float]) -> bool:
+    """Whether some weighted stream speaks about the row; whitening would make -mean of its 0."""
+    return any(weights.get(reward.stream) for reward in row.rewards)
+
+
+def _compared(over: Baseline | Scale, peers: Sequence[str]) -> Iterable[list[int]]:
+    """Index lists of the values whose mean or deviation is taken together; none for `none`."""
     found: dict[str, list[int]] = {}
-    for index, key in enumerate(keys):
-        found.setdefault(key, []).append(index)
+    if over != "none":
+        for index, key in enumerate(peers):
+            found.setdefault("" if over == "batch" else key, []).append(index)
     return found.values()
 
 
+def _equal(values: np.ndarray) -> bool:
+    return bool(np.all(values == values[0]))
+
+
 def _whiten(totals: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarray]:
-    """(x - mean) / sqrt(var + 1e-8) over unmasked tokens of the whole batch."""
+    """(x - mean) / sqrt(var + 1e-8) over the masks' tokens of the whole batch, 0 elsewhere."""
     flat = np.concatenate([total[mask] for total, mask in zip(totals, masks, strict=True)])
-    mean, deviation = flat.mean(), np.sqrt(flat.var() + 1e-8)
-    if np.all(flat == flat[0]):
+    if not len(flat) or _equal(flat):
         return [np.zeros_like(total) for total in totals]
+    mean, deviation = flat.mean(), np.sqrt(flat.var() + 1e-8)
     return [
         np.where(mask, (total - mean) / deviation, 0.0).astype(np.float32)
         for total, mask in zip(totals, masks, strict=True)

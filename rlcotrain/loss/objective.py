@@ -86,14 +86,15 @@ class Loss:
         self, batch: Batch, logprobs_BL: torch.Tensor, entropy_BL: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The micro-batch's share of the loss (a scalar) and sums over its scored tokens."""
-        scored, advantages = batch.scored_BL, batch.advantages_BL
+        scored = batch.scored_BL
+        # where() before every product: NaN * 0 is NaN, and unscored positions hold anything.
+        advantages = torch.where(scored, batch.advantages_BL, 0.0)
         old = logprobs_BL.detach() if batch.old_BL is None else batch.old_BL
         change = torch.where(scored, logprobs_BL - old, 0.0)
         ratio = self._ratio(change, logprobs_BL, scored)
         policy, clipped = self._surrogate(ratio, advantages, logprobs_BL)
         kl = self._kl(batch, logprobs_BL)
         per_token = policy + self.beta * kl - self.entropy * entropy_BL
-        # where() before the product: NaN * 0 is NaN, and unscored positions hold anything.
         loss = torch.where(scored, batch.weights_BL * per_token, 0.0).sum()
         detached = change.detach()
         return loss, {

@@ -58,6 +58,7 @@ class Policy:
         self._parameters = {k: p for k, p in self.module.named_parameters() if p.requires_grad}
         self._reference: Weights | None = None
         self._reference_version = 0
+        self._resting: dict[str, Any] | None = None  # the own optimizer while a phase's learns
         self._begin(OWN, optimizer)
 
     def use(self, phase: str, settings: Optimizer | None) -> None:
@@ -67,8 +68,13 @@ class Policy:
         warm-up and learning rate from the beginning.
         """
         key = OWN if settings is None else phase
-        if key != self._optimizer_key:
-            self._begin(key, settings or self._own)
+        if key == self._optimizer_key:
+            return
+        if self._optimizer_key == OWN:
+            self._resting = self._optimizer_state()
+        self._begin(key, settings or self._own)
+        if key == OWN and self._resting is not None:
+            self._load_optimizer_state(self._resting)
 
     def _begin(self, key: str, settings: Optimizer) -> None:
         self._optimizer_key = key
@@ -93,7 +99,6 @@ class Policy:
         assert rows, "an update needs rows"
         began = time.perf_counter()
         rows = self._with_reference(rows, loss)
-        self.module.train()
         parts = [
             split_minibatches(rows, loss.minibatches, seed, epoch) for epoch in range(loss.epochs)
         ]
@@ -103,6 +108,7 @@ class Policy:
             old = [row.logprobs for row in rows]
         elif several:
             old = self.score(rows)
+        self.module.train()
         tally = Tally()
         for epoch in parts:
             for part in epoch:
@@ -134,7 +140,7 @@ class Policy:
                     batch.scored_BL,
                     batch.temperature_B,
                     self.hardware.logprob_chunk,
-                    entropy_grad=loss.entropy > 0,
+                    entropy_grad=loss.entropy != 0,
                 )
             value, sums = loss(batch, logprobs_BL, entropy_BL)
             if not math.isfinite(value.item()):
@@ -150,8 +156,10 @@ class Policy:
         norm = torch.nn.utils.clip_grad_norm_(
             self._parameters.values(), self.settings.max_grad_norm
         ).item()
-        # Under fp16 the scaler itself skips a step that overflowed and lowers its scale.
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
+        # Under fp16 the scaler skips a step that overflowed and halves its scale, 2^16 at first:
+        # what still is not finite below 1 is no overflow.
+        skips = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+        if not math.isfinite(norm) and not skips:
             raise NonFiniteUpdate(f"gradient norm is {norm}", rows)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.optimizer_steps)
@@ -164,6 +172,7 @@ class Policy:
     @torch.no_grad()
     def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:
         """Log-probabilities of the rows' own tokens, [T] each, at their sampling temperature."""
+        self.module.eval()
         result: list[np.ndarray] = [np.empty(0, np.float32)] * len(rows)
         zeros = [np.zeros(len(row.token_ids), np.float32) for row in rows]
         for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
@@ -189,7 +198,6 @@ class Policy:
         age = self.version - self._reference_version
         if self._reference is None or (loss.reference_every and age >= loss.reference_every):
             self._reference, self._reference_version = self.weights(), self.version
-        self.module.eval()
         with self._swapped(self._reference):
             scores = self.score(rows)
         return [replace(row, reference=line) for row, line in zip(rows, scores, strict=True)]
@@ -222,9 +230,8 @@ class Policy:
             "optimizer_key": self._optimizer_key,
             "settings": self.settings,
             "weights": {key: p.detach() for key, p in self._parameters.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "optimizer_steps": self.optimizer_steps,
+            "optimizer": self._optimizer_state(),
+            "resting": self._resting,
             "version": self.version,
             "reference": self._reference,
             "reference_version": self._reference_version,
@@ -236,11 +243,22 @@ class Policy:
         key = state["optimizer_key"]
         # A kept prelude may come from a run whose own optimizer was another and had not begun.
         self._begin(key, self._own if key == OWN else state["settings"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.optimizer_steps, self.version = state["optimizer_steps"], state["version"]
+        self._load_optimizer_state(state["optimizer"])
+        self._resting, self.version = state["resting"], state["version"]
         self._reference = state["reference"]
         self._reference_version = state["reference_version"]
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "steps": self.optimizer_steps,
+        }
+
+    def _load_optimizer_state(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.optimizer_steps = state["steps"]
 
     def export(self, folder: Path) -> None:
         """Write model (or adapters) and tokenizer as save_pretrained does, in model.export_dtype."""

@@ -2,6 +2,7 @@
 
     store      the tracker: made safely, found again, a sweep's parent run
     delivery   one run folder -> one MLflow run, whatever is missing, each number exactly once
+    receipt    how far a delivery has come
     mirror     a process beside the training that delivers while it runs; `sync` for later
 
 `python -m rlcotrain.tracking sync ROOT...` delivers what the trackers have missed.

@@ -13,7 +13,8 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import IO
 
-from rlcotrain.tracking.delivery import Delivery, Receipt
+from rlcotrain.tracking.delivery import Delivery
+from rlcotrain.tracking.receipt import Receipt
 
 POLL_S = 2.0
 BACKOFF_S = 60.0  # the longest wait between two tries
@@ -60,7 +61,7 @@ class Mirror:
 
 def follow(folder: Path) -> int:
     """Deliver until the process at the other end of stdin has ended, then the rest. Exit status."""
-    os.nice(10)
+    os.nice(5)
     parent, failures = os.getppid(), 0
     with open(folder / "mirror.lock", "ab") as lock:
         flock(lock, LOCK_EX)  # the mirror of a killed run may still be delivering

@@ -1,11 +1,15 @@
-"""The points of a sweep, run: one after another in this process, or by submitit in their own."""
+"""The points of a sweep, run: one after another in this process, or by submitit in their own.
+
+The underscore keeps the module from Hydra, which would execute it a second time as a plugin: jobs
+are unpickled by reference to the classes here.
+"""
 
 from __future__ import annotations
 
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-Outcomes = Iterator[tuple[str, str | None]]  # name of a point that ended, why it failed if it did
+# Name of a point that ended, and why it failed if it did.
+Outcomes = Generator[tuple[str, str | None], None, None]
 
 
 class PointFailed(Exception):
@@ -43,6 +48,7 @@ class Point:
         Singleton.set_state(self.state)
         setup_globals()
         self.requeued = False
+        print(self.label, flush=True)  # the log of a job bears its number only
         self.run()
 
     def run(self) -> None:

@@ -1,0 +1,169 @@
+"""The launcher, driven as a user does: `python launch.py -m ...` on runs of a second."""
+
+import contextlib
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlcotrain import sweep
+from rlcotrain.tracking import prepare
+
+ROOT = Path(__file__).parents[1]
+TINY = """# @package _global_
+defaults: [override /hydra/launcher: rlcotrain, override /schedule: imitate]
+folder: unused
+export: false
+schedule: {steps: 2, cycle: {imitate: {num_prompts: 2}}}
+sampling: {max_tokens: 4}
+evaluation: {num_problems: 4, between_problems: 4}
+checkpoint: {every: 1}
+cache_dir: /nowhere
+"""
+GRID = TINY + "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n"
+LOUD = TINY + "hydra: {launcher: {parallel: 3}}\n"
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of experiment files beside the project's own."""
+    folder = tmp_path_factory.mktemp("conf")
+    (folder / "experiment").mkdir()
+    for name, text in {"tiny": TINY, "grid": GRID, "loud": LOUD}.items():
+        (folder / "experiment" / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def command(conf: Path, folder: Path, *words: str) -> list[str]:
+    given = [f"hydra.searchpath=[file://{conf}]", f"hydra.sweep.dir={folder}", *words]
+    if not any(word.startswith("tracking") for word in words):
+        given.append("tracking=none")
+    if not any(word.startswith("experiment") for word in words):
+        given.append("experiment=tiny")
+    return [sys.executable, "launch.py", "-m", *given]
+
+
+def launch(conf: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    words = tuple(command(conf, folder, *words))
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def wait_until(happened: Callable[[], object], limit_s: float = 60.0) -> None:
+    end = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_a_sweep_goes_on_reports_and_resumes(tmp_path: Path, conf: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    folder = tmp_path / "lr"
+    words = ("optimizer.lr=1e-3,1e30,0.001", "optimizer.warmup_steps=0", f"tracking.uri={uri}")
+    done = launch(conf, folder, *words)
+    assert done.returncode == 1
+    assert "optimizer.lr=0.001: equal to another point, run once" in done.stdout
+    assert "1 of 2 points failed:\n  optimizer.lr=1e+30: " in done.stderr
+    good, bad = sweep.read(folder)
+    assert (good.status, good.reason) == ("finished", None)
+    assert bad.status == "failed" and "loss is nan at step 1" in (bad.reason or "")
+    assert (folder / bad.signature / ".hydra" / "overrides.yaml").exists()
+    lines = list(csv.DictReader((folder / "table.csv").open()))
+    assert [line["optimizer.lr"] for line in lines] == ["0.001", "1e+30"]
+    assert [line["status"] for line in lines] == ["finished", "failed"]
+
+    client, experiment = prepare(uri, "rlcotrain")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    parent = runs.pop("lr")
+    assert parent.info.status == "FAILED"
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"table.csv", "sweep.png"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    states = {name: run.info.status for name, run in runs.items()}
+    assert states == {"optimizer.lr=0.001": "FINISHED", "optimizer.lr=1e+30": "FAILED"}
+
+    result = (folder / good.signature / "result.json").stat().st_mtime_ns
+    again = launch(conf, folder, "optimizer.lr=1e-3", "optimizer.warmup_steps=0")
+    assert again.returncode == 0 and "1 points, 1 finished already" in again.stdout
+    assert (folder / good.signature / "result.json").stat().st_mtime_ns == result
+
+
+def jobs(folder: Path) -> dict[str, int]:
+    """The processes that run points of a sweep: label -> process id."""
+    found = {}
+    for log in (folder / ".submitit").glob("*_0_log.out"):
+        label = next((line for line in log.read_text().splitlines() if line.startswith("sch")), "")
+        pid = f"SUBMITIT_LOCAL_JOB_ID={log.name.split('_')[0]}\0".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if pid in (process / "environ").read_bytes():
+                    found[label] = int(process.name)
+    return found
+
+
+def trains(folder: Path, label: str) -> bool:
+    """Whether the point has taken a step."""
+    if not (folder / "sweep.json").exists():
+        return False
+    key, _, value = label.partition("=")
+    (row,) = (row for row in sweep.read(folder) if row.overrides[key] == value)
+    return (folder / row.signature / "metrics.jsonl").exists()
+
+
+def test_jobs_that_are_killed_or_cancelled(tmp_path: Path, conf: Path) -> None:
+    """Two at once: one ends well, one is killed, one runs when the sweep is interrupted."""
+    one, two, three = (f"schedule.steps={steps}" for steps in (1, 1000001, 1000002))
+    local = ("hydra.launcher.executor=local", "hydra.launcher.parallel=2")
+    words = command(conf, tmp_path, "schedule.steps=1,1000001,1000002", *local)
+    launcher = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: trains(tmp_path, two))
+    os.kill(jobs(tmp_path)[two], signal.SIGKILL)
+    wait_until(lambda: trains(tmp_path, three))
+    launcher.send_signal(signal.SIGTERM)
+    out, err = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1 and "interrupted; the same command" in err
+    assert not jobs(tmp_path), "a job outlived its sweep"
+    rows = {row.overrides["schedule.steps"]: row for row in sweep.read(tmp_path)}
+    states = {steps: row.status for steps, row in rows.items()}
+    assert states == {"1": "finished", "1000001": "failed", "1000002": "unfinished"}
+    assert "died without a result" in (rows["1000001"].reason or "")
+    assert f"{one} finished, sampled accuracy" in out
+
+
+def test_what_cannot_run_as_asked_is_refused_before_anything_runs(
+    tmp_path: Path, conf: Path
+) -> None:
+    words = ("experiment=tiny,grid,loud", "optimizer.lr=1e-3,abc")
+    done = launch(conf, tmp_path, *words)
+    assert done.returncode == 1
+    title, *points = done.stderr.splitlines()
+    assert title == "nothing was started, 5 of 6 points are refused:"
+    assert points[0].startswith("  experiment=tiny optimizer.lr=abc: ") and "lr=abc" in points[0]
+    assert "hydra.sweeper.params={'seed': '1,2'} (the sweep has None)" in points[1]
+    assert "hydra.launcher.parallel=3 (the sweep has None)" in points[3]
+    assert not (tmp_path / "sweep.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (("hydra.launcher.parallel=1,2",), "Sweeping over Hydra's configuration is not supported"),
+        (
+            ("hydra.launcher.executor=cloud",),
+            "hydra.launcher.executor=cloud; allowed: inline, local",
+        ),
+        (("hydra.launcher.parallel=0",), "hydra.launcher.parallel=0; allowed: 1 or more, or null"),
+    ],
+)
+def test_a_launcher_that_cannot_be(
+    tmp_path: Path, conf: Path, words: tuple[str, ...], reason: str
+) -> None:
+    done = launch(conf, tmp_path, *words)
+    assert done.returncode == 1 and reason in done.stderr

@@ -1,0 +1,147 @@
+"""The mirror's own process: killed trainings, locked files, a server that dies and comes back."""
+
+import math
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rlcotrain.tracking import Mirror
+from rlcotrain.tracking.delivery import Delivery
+from rlcotrain.tracking.mirror import attempt, sync
+from rlcotrain.tracking.receipt import Receipt
+from tests.tracking.folders import (
+    ROOT,
+    as_written,
+    make_folder,
+    opened,
+    stored,
+    wait_until,
+    write_lines,
+    write_result,
+)
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+from rlcotrain.tracking import Mirror
+Mirror(Path(sys.argv[1])).start()
+time.sleep(60)
+"""
+
+
+def test_killed_then_resumed_then_finished(
+    tmp_path: Path, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path / "run", uri)
+    write_lines(folder, range(3))
+    training = subprocess.Popen([sys.executable, "-c", TRAINING, str(folder)], cwd=ROOT)
+    wait_until((folder / "mlflow.json").exists)
+    assert sync([tmp_path]) == 0
+    assert "1 still running" in capsys.readouterr().out
+    write_lines(folder, range(3, 5))
+    training.kill()
+    training.wait()
+    wait_until(lambda: Receipt.read(folder).finished == "KILLED")
+    assert stored(folder) == as_written(range(5))
+
+    mirror = Mirror(folder)
+    mirror.start()
+    client, run_id = opened(folder)
+    wait_until(lambda: client.get_run(run_id).info.status == "RUNNING")
+    write_lines(folder, range(5, 8))
+    write_result(folder)
+    assert mirror.close(timeout_s=60) is None
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert stored(folder) == as_written(range(8))
+    assert sync([tmp_path]) == 0
+    assert "1 complete" in capsys.readouterr().out
+
+
+def test_a_locked_database_is_reported_and_loses_nothing(tmp_path: Path, uri: str) -> None:
+    folder = make_folder(tmp_path / "run", uri)
+    write_lines(folder, range(3))
+    lock = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    mirror = Mirror(folder)
+    mirror.start()
+    reason = mirror.close(timeout_s=3)
+    lock.execute("ROLLBACK")
+    assert reason is not None and reason.startswith("not delivered within 3 s")
+    assert sync([tmp_path]) == 0
+    assert stored(folder) == as_written(range(3))
+
+
+def test_parallel_first_starts_lose_nothing(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    folders = [make_folder(tmp_path / f"run{number}", uri) for number in range(3)]
+    for folder in folders:
+        write_lines(folder, range(120))
+        write_result(folder)
+    command = [sys.executable, "-m", "rlcotrain.tracking", "sync"]
+    syncs = [subprocess.Popen([*command, str(folder)], cwd=ROOT) for folder in folders]
+    assert [process.wait() for process in syncs] == [0, 0, 0]
+    assert all(stored(folder) == as_written(range(120)) for folder in folders)
+    client, run_id = opened(folders[0])
+    assert client.get_run(run_id).info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
+
+
+@contextmanager
+def server(folder: Path, port: int) -> Iterator[None]:
+    """MLflow's server as `mlflow server` runs it, less 5 s of wrapping; ended by SIGKILL."""
+    store = {
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/server.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    }
+    words = ["uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
+    with open(folder / "server.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], stdout=log, stderr=log, env={**os.environ, **store}
+        )
+    try:
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/health"), 60)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = make_folder(tmp_path / "run", f"http://127.0.0.1:{port}")
+    write_lines(folder, range(3), nan=math.nan)
+    mirror = Mirror(folder)
+    with server(tmp_path, port):
+        mirror.start()
+        wait_until(lambda: Receipt.read(folder).delivered > 0)
+    write_lines(folder, range(3, 6), nan=math.nan)
+    write_result(folder)
+    reason = mirror.close(timeout_s=60)
+    assert reason is not None and f"port={port}" in reason
+    assert attempt(Delivery(folder), final=True) is not None
+    with server(tmp_path, port):
+        assert sync([tmp_path]) == 0
+        assert stored(folder) == as_written(range(6))
+        assert [math.isnan(value) for _, value, _ in stored(folder, "nan")] == [True] * 6
+        client, run_id = opened(folder)
+        assert client.get_run(run_id).info.status == "FINISHED"
+        assert {file.path for file in client.list_artifacts(run_id)} >= {"config.yaml"}

@@ -1,0 +1,30 @@
+"""The tracker: its URIs, and the run a sweep hangs on."""
+
+from pathlib import Path
+
+import pytest
+
+from rlcotrain.tracking import close_sweep, open_sweep, prepare, resolve, ui_command
+from tests.tracking.folders import (
+    EXPERIMENT,
+)
+
+
+def test_sweep_is_found_again(uri: str, tmp_path: Path) -> None:
+    run_id = open_sweep(uri, EXPERIMENT, "sweep-1", "lr", {"git_commit": "abc"})
+    table = tmp_path / "table.csv"
+    table.write_text("point\n")
+    close_sweep(uri, EXPERIMENT, run_id, "FAILED", [table])
+    client, _ = prepare(uri, EXPERIMENT)
+    assert client.get_run(run_id).info.status == "FAILED"
+    assert [file.path for file in client.list_artifacts(run_id)] == ["table.csv"]
+    assert open_sweep(uri, EXPERIMENT, "sweep-1", "lr", {}) == run_id
+    assert client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("sqlite:///a/m.db") == f"sqlite:///{tmp_path}/a/m.db"
+    assert resolve("http://host:5000") == "http://host:5000"
+    assert ui_command("sqlite:////x/m.db") == "mlflow ui --backend-store-uri sqlite:////x/m.db"
+    assert ui_command("http://host:5000") == "open http://host:5000"
