@@ -43,7 +43,7 @@ def explain(error: BaseException) -> str:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose("config", words)
         node = OmegaConf.select(config, parent) if parent else config
-        keys = [str(key) for key in node if key[0] != "_"] if isinstance(node, DictConfig) else []
+        keys = [key for key in map(str, node) if key[0] != "_"] if isinstance(node, DictConfig) else []
         return f"{unknown[1]}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
 

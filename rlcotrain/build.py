@@ -99,7 +99,7 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
         )
         for name, node in cfg.policy.items()
     }
-    agents = Agents(policies, OmegaConf.to_container(cfg.roles), _make(cfg.engine))
+    agents = Agents(policies, dict(cfg.roles), _make(cfg.engine))
     kept = Kept(Path(cfg.cache_dir) / "prelude", prelude_signature(resolved(cfg)))
     return Run(
         seed=cfg.seed,
@@ -118,7 +118,7 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
 
 
 def _make(node: Any) -> Any:
-    """Hydra's instantiate with plain containers, and with the target's own error, not a wrapped one."""
+    """Hydra's instantiate with plain containers, and with the target's own error bare."""
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
@@ -173,7 +173,9 @@ def _check_call(node: Mapping[str, Any], at: str) -> None:
             raise ValueError(f"{at}.{key}: no such key; allowed: {', '.join(parameters)}")
         if key in hints and _is_plain(hints[key]):
             _check_value(f"{at}.{key}", value, hints[key])
-    required = [key for key, p in parameters.items() if p.default is p.empty and p.kind != p.VAR_KEYWORD]
+    required = [
+        key for key, p in parameters.items() if p.default is p.empty and p.kind != p.VAR_KEYWORD
+    ]
     missing = [key for key in required if key not in given]
     if missing and not node.get("_partial_"):
         raise ValueError(f"{at}.{missing[0]}: missing; {name} needs {', '.join(required)}")
@@ -200,12 +202,22 @@ def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
     policies, roles = config["policy"], config["roles"]
     for role, policy in roles.items():
         if policy not in policies:
-            raise ValueError(f"roles.{role}={policy}: no such policy; allowed: {', '.join(policies)}")
+            raise ValueError(
+                f"roles.{role}={policy}: no such policy; allowed: {', '.join(policies)}"
+            )
+    for name, node in policies.items():
+        longest, budget = node["model"]["max_length"], parts.hardware.micro_batch_tokens
+        if budget < longest:
+            raise ValueError(
+                f"hardware.micro_batch_tokens={budget}: must hold one row, so at least "
+                f"{longest}, the max_length of policy {name}'s model"
+            )
     for phase in parts.schedule.phases:
+        parts.dataset.train_problem(0, None if phase.levels is None else tuple(phase.levels))
         for name in phase.train:
             if name not in policies:
                 raise ValueError(
-                    f"schedule: phase {phase.name} trains {name}; policies are {', '.join(policies)}"
+                    f"schedule: phase {phase.name} trains {name}; there are {', '.join(policies)}"
                 )
         if phase.loss.baseline != "constant":
             missing = set(parts.mix.streams) - set(phase.game.streams)

@@ -1,8 +1,8 @@
 """The whole state of a run, saved aside and renamed, restored exactly.
 
-    checkpoints/000040/state.pt   complete or not there: a folder is renamed into place
-    checkpoints/latest            a file that names the newest, replaced last
-    checkpoints/best              a file that names the best by `metric`
+checkpoints/000040/state.pt   complete or not there: a folder is renamed into place
+checkpoints/latest            a file that names the newest, replaced last
+checkpoints/best              a file that names the best by `metric`
 """
 
 import os
@@ -26,22 +26,23 @@ class Checkpoints:
     def save(self, state: dict[str, Any], step: int, best: bool = False) -> None:
         """Write the state of a run that has done `step` steps."""
         name = f"{step:06d}"
+        if self._pointed("latest") == name:
+            return  # a signal came in a step that had been saved already
         target, aside = self.folder / name, self.folder / f".saving-{name}"
         for leftover in self.folder.glob(".saving-*"):
             shutil.rmtree(leftover)
         aside.mkdir(parents=True)
-        with (aside / "state.pt").open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write(state, aside / "state.pt")
         # A folder cannot be renamed over another. One that is there is of an earlier life of this
-        # run: a kill came between its renaming and its naming in `latest`, or it was the best.
+        # run: a kill came between its renaming and its naming in `latest`.
         if target.exists():
             shutil.rmtree(target)
         os.rename(aside, target)
-        self._point("latest", name)
+        # `latest` comes last: it alone says where a run goes on, so what a kill leaves undone
+        # before it, the best included, is done again.
         if best:
             self._point("best", name)
+        self._point("latest", name)
         self._prune()
 
     def load(self) -> dict[str, Any] | None:
@@ -69,3 +70,16 @@ class Checkpoints:
     def _pointed(self, pointer: str) -> str | None:
         file = self.folder / pointer
         return file.read_text().strip() if file.exists() else None
+
+
+def _write(state: dict[str, Any], file: Path) -> None:
+    """Surely on the disk, or no folder and an OSError."""
+    try:
+        with file.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(file.parent)
+        hidden = error.__context__  # torch says "unexpected pos" where the disk said "no space"
+        raise hidden if isinstance(hidden, OSError) else error from None

@@ -108,7 +108,9 @@ def wilson(scores: np.ndarray) -> Interval:
     half = Z95 / shrink * math.sqrt(mean * (1 - mean) / count + Z95**2 / (4 * count**2))
     # At 0 and 1 an end of the interval is the mean itself, up to rounding.
     return Interval(
-        mean=mean, low=min(max(centre - half, 0.0), mean), high=max(min(centre + half, 1.0), mean),
+        mean=mean,
+        low=min(max(centre - half, 0.0), mean),
+        high=max(min(centre + half, 1.0), mean),
         count=count,
     )
 

@@ -52,9 +52,7 @@ class Hardware:
         torch.backends.cuda.matmul.allow_tf32 = True
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32"
-        )
+        return torch.autocast(self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32")
 
 
 def versions() -> dict[str, str]:

@@ -46,7 +46,9 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
     try:
         result = train(build(cfg, parts, folder))
     except Exception as error:
-        _close(cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror)
+        _close(
+            cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror
+        )
         raise
     return _close(cfg, folder, result, mirror)
 
@@ -89,7 +91,9 @@ def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
     accuracy = result["accuracy"]
     for mode in ("sampled", "greedy"):
         start, final, change = (accuracy[part][mode] for part in ("start", "final", "change"))
-        verdict = "" if change["low"] > 0 or change["high"] < 0 else "  no change within the interval"
+        verdict = (
+            "" if change["low"] > 0 or change["high"] < 0 else "  no change within the interval"
+        )
         print(
             f"{mode:8} {_words(start)} -> {_words(final)}   change {change['mean']:+.3f} "
             f"[{change['low']:+.3f}, {change['high']:+.3f}]{verdict}"

@@ -7,47 +7,69 @@ policies, and the lines it wrote. One run pays; others that start meanwhile wait
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from rlcotrain.screen import say
+
 
 class Kept:
-    """`folder/<signature>/` holds state.pt and metrics.jsonl, complete or not there."""
+    """`folder/<signature>/` holds state.pt and the line files, complete or not there."""
 
     def __init__(self, folder: Path, signature: str) -> None:
         self.folder = folder / signature
+        self._aside = folder / f".{signature}"
         self._lock = folder / f"{signature}.lock"
+        self._mine = False
 
-    def load(self) -> tuple[dict[str, Any], bytes] | None:
-        """(state, lines) of the prelude, None where nobody has paid yet."""
+    def load(self) -> tuple[dict[str, Any], dict[str, bytes]] | None:
+        """(state, lines by file) of the prelude, None where nobody has paid yet."""
         if not self.folder.exists():
             return None
         state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=False)
-        return state, (self.folder / "metrics.jsonl").read_bytes()
+        return state, {file.name: file.read_bytes() for file in self.folder.glob("*.jsonl")}
 
-    def save(self, state: dict[str, Any], lines: bytes) -> None:
-        """Keep a prelude's result; the first one stays."""
-        aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
-        aside.mkdir(parents=True)
-        torch.save(state, aside / "state.pt")
-        (aside / "metrics.jsonl").write_bytes(lines)
-        if self.folder.exists():
-            shutil.rmtree(aside)
+    def save(self, state: dict[str, Any], lines: Mapping[str, bytes]) -> None:
+        """Keep a prelude's result; the first one stays. Another's turn, or a full disk: do not."""
+        if not self._mine or self.folder.exists():
+            return
+        shutil.rmtree(self._aside, ignore_errors=True)  # what a kill left
+        try:
+            self._aside.mkdir()
+            torch.save(state, self._aside / "state.pt")
+            for name, text in lines.items():
+                (self._aside / name).write_bytes(text)
+        except (OSError, RuntimeError) as error:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            say(f"the prelude was not kept in {self.folder}: {error}")
         else:
-            os.rename(aside, self.folder)
+            os.rename(self._aside, self.folder)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold the place of the one that pays; a dead holder's place is free at once."""
+    def turn(self, wait: bool) -> Iterator[None]:
+        """Hold the place of the one that pays; a dead holder's place is free at once.
+
+        Without `wait` it is held only where it is free.
+        """
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with self._lock.open("w") as stream:
+            self._mine = _locked(stream, fcntl.LOCK_NB)
+            if wait and not self._mine:
+                say("waiting for another run that is paying for the same prelude")
+                self._mine = _locked(stream, 0)
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print("waiting for another run that is paying for the same prelude", flush=True)
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+                yield
+            finally:
+                self._mine = False
+
+
+def _locked(stream: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | how)
+    except BlockingIOError:
+        return False
+    return True

@@ -13,15 +13,20 @@ PANELS: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
     ("entropy (nats)", (("generator/entropy", "generator"),)),
     (
         "KL (nats)",
-        (("generator/approx_kl", "old policy"), ("generator/mismatch_kl", "sampler to trainer"),
-         ("generator/reference_kl", "reference")),
+        (
+            ("generator/approx_kl", "old policy"),
+            ("generator/mismatch_kl", "sampler to trainer"),
+            ("generator/reference_kl", "reference"),
+        ),
     ),
     ("completion length (tokens)", (("generator/length_mean", "mean"),)),
     (
         "shares",
-        (("generator/zero_signal_fraction", "groups without signal"),
-         ("generator/stop_length_fraction", "cut by the length limit"),
-         ("generator/clip_fraction", "clipped tokens")),
+        (
+            ("generator/zero_signal_fraction", "groups without signal"),
+            ("generator/stop_length_fraction", "cut by the length limit"),
+            ("generator/clip_fraction", "clipped tokens"),
+        ),
     ),
 )
 COLOURS = ("#0072B2", "#D55E00", "#009E73")  # Okabe-Ito: told apart by every eye

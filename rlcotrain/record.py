@@ -1,10 +1,11 @@
 """The run folder: everything a run learns is on its own disk first.
 
-    run.json        identity: signature, id, name, tags, where it is mirrored
-    config.yaml     the resolved configuration
-    metrics.jsonl   one line a step and one an evaluation, each with its own time
-    rollouts.jsonl  a sample of whole rows
-    result.json     status, accuracy with intervals, reason of a failure
+run.json        identity: signature, id, name, tags, where it is mirrored
+config.yaml     the resolved configuration
+metrics.jsonl   one line a step and one an evaluation, each with its own time
+rollouts.jsonl  a sample of whole rows
+cut.jsonl       lines that a resume cut from metrics.jsonl, until all are replayed
+result.json     status, accuracy with intervals, reason of a failure
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ LINE_FILES = ("metrics.jsonl", "rollouts.jsonl")
 
 
 class Record:
-    """Writes one run's folder. Lines cut away by a resume give their times to their replays."""
+    """Writes one run's folder.
+
+    A line that a resume cut away gives its time and its `time/` figures to its replay, so that a
+    replay equal to the bit is an exact repeat for the tracker.
+    """
 
     def __init__(self, folder: Path, rollouts: int) -> None:
         if rollouts < 0:
@@ -57,18 +62,9 @@ class Record:
         return read_json(self.folder / "result.json")
 
     def line(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Append a line to metrics.jsonl.
-
-        A replay of a line that a resume cut away takes over its time and its `time/` figures, so
-        that a replay equal to the bit is an exact repeat for the tracker.
-        """
-        line: dict[str, Any] = {"step": step, "time": round(time.time(), 3), "phase": phase}
-        line |= metrics
-        if (old := self._cut.pop((phase, step), None)) is not None:
-            line |= {k: v for k, v in old.items() if k == "time" or k.startswith("time/")}
-            self.replayed["steps"] += 1
-            self.replayed["different"] += line != old
-        _append(self.folder / "metrics.jsonl", [line])
+        """Append a line to metrics.jsonl."""
+        begin = {"step": step, "time": round(time.time(), 3), "phase": phase}
+        self._append_metrics([begin | metrics])
 
     def sample(self, phase: str, step: int, rows: Sequence[Rollout]) -> None:
         """Append some whole rows to rollouts.jsonl, spread over the groups of the step."""
@@ -82,34 +78,68 @@ class Record:
         return {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()}
 
     def cut(self, offsets: Mapping[str, int]) -> None:
-        """Take the line files back to a checkpoint's offsets, remembering what was cut."""
+        """Take the line files back to a checkpoint's offsets, remembering what was cut.
+
+        On the disk as well: a run that is killed while it replays must still know the old times.
+        """
+        metrics, start = self.folder / "metrics.jsonl", offsets.get("metrics.jsonl", 0)
+        found = [*read_lines(self._cut_file), *read_lines(metrics, start)]
+        self._cut = {(line["phase"], line["step"]): line for line in found}
+        for line in read_lines(metrics, 0, start):
+            self._cut.pop((line["phase"], line["step"]), None)
+        if found:
+            aside = self.folder / ".cut.jsonl"
+            aside.write_text("".join(json.dumps(line) + "\n" for line in self._cut.values()))
+            os.replace(aside, self._cut_file)
         for name in LINE_FILES:
-            file = self.folder / name
-            if not file.exists():
-                continue
-            if name == "metrics.jsonl":
-                lines = read_lines(file, offsets.get(name, 0))
-                self._cut = {(line["phase"], line["step"]): line for line in lines}
-            os.truncate(file, offsets.get(name, 0))
+            if (self.folder / name).exists():
+                os.truncate(self.folder / name, offsets.get(name, 0))
 
-    def lines(self) -> bytes:
-        """metrics.jsonl as it stands."""
-        file = self.folder / "metrics.jsonl"
-        return file.read_bytes() if file.exists() else b""
+    def lines(self) -> dict[str, bytes]:
+        """The line files as they stand."""
+        files = {name: self.folder / name for name in LINE_FILES}
+        return {name: file.read_bytes() for name, file in files.items() if file.exists()}
 
-    def append_lines(self, text: bytes) -> None:
+    def append_lines(self, lines: Mapping[str, bytes]) -> None:
         """Append whole lines that another run of the same phases wrote."""
-        with (self.folder / "metrics.jsonl").open("ab") as stream:
-            stream.write(text)
+        for name, text in lines.items():
+            values = [json.loads(line) for line in text.splitlines()]
+            if name == "metrics.jsonl":
+                self._append_metrics(values)
+            else:
+                _append(self.folder / name, values)
+
+    def _append_metrics(self, lines: Sequence[dict[str, Any]]) -> None:
+        _append(self.folder / "metrics.jsonl", [self._replayed(line) for line in lines])
+        if not self._cut:
+            self._cut_file.unlink(missing_ok=True)
+
+    def _replayed(self, line: dict[str, Any]) -> dict[str, Any]:
+        """The line with the times of the one it repeats, if there is one."""
+        old = self._cut.pop((line["phase"], line["step"]), None)
+        if old is None:
+            return line
+        line |= {k: v for k, v in old.items() if k == "time" or k.startswith("time/")}
+        self.replayed["steps"] += 1
+        self.replayed["different"] += line != old
+        return line
+
+    @property
+    def _cut_file(self) -> Path:
+        return self.folder / "cut.jsonl"
 
 
-def read_lines(file: Path, start: int = 0) -> Iterator[dict[str, Any]]:
-    """Whole lines from a byte offset on; a last line that a kill left half-written is no line."""
+def read_lines(file: Path, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
+    """Whole lines between two byte offsets; a last line that a kill left half-written is no line."""
+    if not file.exists():
+        return
     with file.open("rb") as stream:
         stream.seek(start)
         for raw in stream:
-            if raw.endswith(b"\n"):
-                yield json.loads(raw)
+            start += len(raw)
+            if not raw.endswith(b"\n") or (end is not None and start > end):
+                return
+            yield json.loads(raw)
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
@@ -119,7 +149,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
     """Replace a file by a whole new one: written aside, then renamed."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside = file.with_name(f".{file.name}")
     with aside.open("w") as stream:
         json.dump(value, stream, indent=2)
         stream.write("\n")

@@ -1,7 +1,7 @@
 """Who learns when: phases are data.
 
-A schedule is a prelude, whose phases run once, and a cycle, whose phases run in turn until the cycle
-has done `steps` steps. Where a run stands follows from its step alone, so any step can be resumed.
+A schedule is a prelude, whose phases run once, and a cycle, whose phases run in turn until the
+cycle has done `steps` steps. Where a run stands follows from its step alone, so any step can be resumed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

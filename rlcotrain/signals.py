@@ -28,7 +28,7 @@ class Signals:
                 signal.signal(number, handler)
 
     def obey(self) -> None:
-        """Call the handler that was there before: submitit's own, which requeues, or the default."""
+        """Call the handler that was there before: submitit's, which requeues, or the default."""
         assert self.pending is not None
         number, self.pending = self.pending, None
         former: Callable[[int, FrameType | None], Any] | int | None = self._former[number]

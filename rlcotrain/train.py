@@ -53,9 +53,10 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on to the bit."""
-        parts = {"schedule": self.schedule, "sampler": self.player.sampler, "buffer": self.buffer}
         return {
-            **{name: part.state_dict() for name, part in parts.items()},
+            "schedule": self.schedule.state_dict(),
+            "sampler": self.player.sampler.state_dict(),
+            "buffer": self.buffer.state_dict(),
             "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
             "torch_rng": torch.get_rng_state(),
             "scores": self.scores,

@@ -26,7 +26,7 @@ VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One question. `answer` is None where no gold label exists; `level` is difficulty, 1 = easy."""
+    """One question. `answer` is None where no gold label exists; `level` 1 is easy."""
 
     id: str
     question: str
@@ -40,7 +40,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """What one model call is asked. Rows of prompts with equal `peers` are compared with each other."""
+    """What one model call is asked. Rows of equal `peers` are compared with each other."""
 
     problem: Problem
     messages: Messages
@@ -88,8 +88,12 @@ class Rollout:
         length = len(self.token_ids)
         end = length if end is None else end
         if not 0 <= start <= end <= length:
-            raise ValueError(f"reward span {start}..{end} lies outside the row's 0..{length} tokens")
-        reward = Reward(stream=stream, part=part or stream, value=float(value), start=start, end=end)
+            raise ValueError(
+                f"reward span {start}..{end} lies outside the row's 0..{length} tokens"
+            )
+        reward = Reward(
+            stream=stream, part=part or stream, value=float(value), start=start, end=end
+        )
         return replace(self, rewards=(*self.rewards, reward))
 
     def earned(self, stream: str) -> float | None:
@@ -110,7 +114,7 @@ class Grade:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a verifier says of a solution. `score` in 0..1 (1 = right), None where it said nothing."""
+    """What a verifier says of a solution. `score` in 0..1 (1 = right), None: nothing said."""
 
     score: float | None
     steps: tuple[float, ...] = ()
@@ -201,7 +205,7 @@ class Grader(Protocol):
 
 
 class Verifier(Protocol):
-    """Whoever says what is right. Judges rows of whole groups; returns its own rows where it spoke."""
+    """Whoever says what is right. Judges whole groups; returns its own rows if it spoke."""
 
     def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]: ...
 

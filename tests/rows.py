@@ -1,4 +1,7 @@
-"""Rows made by hand, for whoever judges text."""
+"""Rows made by hand, for whoever judges text or learns from tokens."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,3 +25,25 @@ def said(text: str, problem: Problem, peers: str = "p", stop: Stop = "stop") -> 
         text=text,
         stop=stop,
     )
+
+
+def spoken(
+    prompt: Sequence[int], completion: Sequence[int], peers: str = "p", **changes: Any
+) -> Rollout:
+    """A row of these token ids, every one sampled; `changes` are fields of a Rollout."""
+    length = len(completion)
+    fields: dict[str, Any] = {
+        "role": "generator",
+        "policy": "generator",
+        "problem": Problem(id="made/1", question="?"),
+        "peers": peers,
+        "episode": peers,
+        "prompt_ids": np.array(prompt, np.int32),
+        "token_ids": np.array(completion, np.int32),
+        "mask": np.ones(length, bool),
+        "logprobs": np.zeros(length, np.float32),
+        "versions": np.zeros(length, np.int32),
+        "text": "",
+        "stop": "stop",
+    }
+    return Rollout(**fields | changes)

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Literal, NamedTuple
 
-from rlcotrain.data.dataset import Levels, check_count, check_share, is_held_out, known_levels
+from rlcotrain.data.dataset import (
+    Levels,
+    Stages,
+    check_count,
+    check_share,
+    check_stages,
+    is_held_out,
+    known_levels,
+)
 from rlcotrain.data.wording import Wording
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem
@@ -44,6 +52,7 @@ class Arithmetic:
         slip: Literal["wrap", "random", "none"],
         slip_rate: float,
         held_out: float,
+        stages: Stages,
         wording: Wording,
     ) -> None:
         if not levels or min(levels) < 1:
@@ -53,6 +62,7 @@ class Arithmetic:
         if not 0 <= slip_rate <= 1:
             raise ValueError(f"data.slip_rate={slip_rate} must lie in 0..1")
         check_share(held_out)
+        check_stages(self.name, stages, sorted(set(levels)))
         self.wording = wording
         self.seed, self.held_out = seed, held_out
         self.levels = tuple(sorted(set(levels)))

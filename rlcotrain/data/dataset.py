@@ -1,6 +1,6 @@
 """What every data set offers, and what the finite ones share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from random import Random
 from typing import Protocol
@@ -10,6 +10,8 @@ from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem
 
 Levels = tuple[int, ...] | None  # None: every level the data set has
+# Choices of levels by name, for schedules and evaluation to refer to: short, train, test ...
+Stages = Mapping[str, Sequence[int] | None]
 
 
 class Dataset(Protocol):
@@ -30,8 +32,15 @@ class Finite:
     """Two lists of problems as a data set; the training list is shuffled anew every epoch."""
 
     def __init__(
-        self, name: str, wording: Wording, train: list[Problem], test: list[Problem], seed: int
+        self,
+        name: str,
+        wording: Wording,
+        train: list[Problem],
+        test: list[Problem],
+        seed: int,
+        stages: Stages,
     ) -> None:
+        check_stages(name, stages, sorted({problem.level for problem in train}))
         self.name = name
         self.wording = wording
         self.seed = seed
@@ -59,6 +68,12 @@ class Finite:
 def epoch_order(size: int, seed: int, epoch: int) -> tuple[int, ...]:
     """A permutation of 0..size-1, another one for every epoch."""
     return tuple(Random(derive_seed(seed, "epoch", epoch)).sample(range(size), size))
+
+
+def check_stages(name: str, stages: Stages, known: Sequence[int]) -> None:
+    """ValueError where a stage names a level that the data set does not have."""
+    for levels in stages.values():
+        known_levels(name, None if levels is None else tuple(levels), known)
 
 
 def at_levels(name: str, problems: list[Problem], levels: Levels) -> list[Problem]:

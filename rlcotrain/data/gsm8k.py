@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from rlcotrain.data.dataset import Finite
+from rlcotrain.data.dataset import Finite, Stages
 from rlcotrain.data.rows import Row, read_rows
 from rlcotrain.data.wording import Wording
 from rlcotrain.types import Problem
@@ -21,8 +21,10 @@ MARK = re.compile(r"<<[^<>]*>>")
 class Gsm8k(Finite):
     """`path` holds train.jsonl and test.jsonl (or .jsonl.gz); without it they come from the hub."""
 
-    def __init__(self, *, seed: int, path: str | None, wording: Wording) -> None:
-        super().__init__("gsm8k", wording, load(path, "train"), load(path, "test"), seed)
+    def __init__(
+        self, *, seed: int, path: str | None, stages: Stages, wording: Wording
+    ) -> None:
+        super().__init__("gsm8k", wording, load(path, "train"), load(path, "test"), seed, stages)
 
 
 def load(path: str | None, split: Split) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rlcotrain.data.dataset import Finite, check_share, is_held_out
+from rlcotrain.data.dataset import Finite, Stages, check_share, is_held_out
 from rlcotrain.data.rows import Row, read_rows
 from rlcotrain.data.wording import Wording
 from rlcotrain.types import Problem
@@ -25,6 +25,7 @@ class Jsonl(Finite):
         answer_field: str | None,
         solution_field: str | None,
         level_field: str | None,
+        stages: Stages,
         wording: Wording,
     ) -> None:
         check_share(held_out)
@@ -43,7 +44,7 @@ class Jsonl(Finite):
                 f"data.path={path}: {len(train)} problems are left to train on and {len(test)} to "
                 "be tested on; both need one or more (see data.held_out and data.test_path)"
             )
-        super().__init__(name, wording, train, test, seed)
+        super().__init__(name, wording, train, test, seed, stages)
 
 
 def read_problem(

@@ -145,7 +145,8 @@ class _Decode:
         self.prompt_lengths = torch.from_numpy(lengths).to(module.device)[index]
         self.width = int(lengths.max())
         self.holes = bool((lengths != self.width).any())
-        return last[index]
+        rows: torch.Tensor = last[index]
+        return rows
 
     def _advance(self, drawn: torch.Tensor, position: int) -> torch.Tensor:
         """Read the drawn tokens; returns the hidden state behind them [B, H]."""

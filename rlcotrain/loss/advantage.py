@@ -33,7 +33,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advantage:
-    """How values become advantages. `discount` acts per token between a token and the span's end."""
+    """How values become advantages. `discount` acts per token before the span's end."""
 
     baseline: Baseline = "peers"
     scale: Scale = "peers"
@@ -41,9 +41,7 @@ class Advantage:
     whiten: bool = False
     discount: float = 1.0
 
-    def __call__(
-        self, rollouts: Sequence[Rollout], weights: Mapping[str, float]
-    ) -> list[Rollout]:
+    def __call__(self, rollouts: Sequence[Rollout], weights: Mapping[str, float]) -> list[Rollout]:
         """New rows with `advantages` [T]; 0 on injected tokens and where a stream says nothing."""
         if self.baseline == "constant":
             totals = [np.ones(len(row.token_ids), np.float32) for row in rollouts]

@@ -1,4 +1,4 @@
-"""Rows to tensors: what each token weighs in an optimizer step, and which rows share a micro-batch."""
+"""Rows to tensors: what a token weighs in an optimizer step, which rows share a micro-batch."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,7 +19,7 @@ def token_weights(
 
     sequence: 1 / (N T_i), the mean over rows of their token means (GRPO).
     token:    1 / sum_i T_i, the mean over all tokens (DAPO).
-    constant: 1 / (N constant_length), length-free (Dr.GRPO); the constant must not follow the batch.
+    constant: 1 / (N constant_length), length-free (Dr.GRPO); never taken from the batch.
     T_i counts unmasked tokens, N all rows of the step.
     """
     counts = [int(row.mask.sum()) for row in rows]
@@ -85,7 +85,7 @@ def collate(
     old: Sequence[np.ndarray] | None,
     device: torch.device,
 ) -> Batch:
-    """One micro-batch. `weights` and `old` are per row, [T]; `old` None means the current policy."""
+    """One micro-batch. `weights` and `old` are per row, [T]; no `old`: the current policy."""
     length = max(len(row.prompt_ids) + len(row.token_ids) for row in rows)
     token_ids = np.zeros((len(rows), length), np.int64)
     scored = np.zeros((len(rows), length), bool)

@@ -9,8 +9,8 @@
     kl         of d = lp - reference, times beta: k1 d, k2 d^2/2, k3 exp(-d) - 1 + d
     loss       sum over tokens of weight * (surrogate + beta kl - entropy_weight H)
 
-The weights sum as the aggregation says over the whole optimizer step (see collate), so micro-batches,
-packing and processes cannot change the loss.
+The weights sum as the aggregation says over the whole optimizer step (see collate), so
+micro-batches, packing and processes cannot change the loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,9 @@ class Loss:
         for key in ("clip_low", "clip_high", "beta"):
             value = getattr(self, key)
             _require(value is None or value >= 0, key, value, "0 or more")
-        _require(self.dual_clip is None or self.dual_clip > 1, "dual_clip", self.dual_clip, "above 1")
+        _require(
+            self.dual_clip is None or self.dual_clip > 1, "dual_clip", self.dual_clip, "above 1"
+        )
         _require(0 < self.discount <= 1, "discount", self.discount, "above 0 and at most 1")
         every = self.reference_every
         _require(every is None or every >= 1, "reference_every", every, "null or 1 and more")
@@ -65,9 +67,7 @@ class Loss:
             every is None or self.beta > 0, "reference_every", every, "null while loss.beta is 0"
         )
 
-    def advantage(
-        self, rollouts: Sequence[Rollout], weights: Mapping[str, float]
-    ) -> list[Rollout]:
+    def advantage(self, rollouts: Sequence[Rollout], weights: Mapping[str, float]) -> list[Rollout]:
         """Advantages on everything that was drawn, before any selection."""
         return Advantage(
             baseline=self.baseline,

@@ -135,5 +135,5 @@ class Agents:
             versions=np.full(length, completion.version, np.int32),
             text=cut_at_stop(text, sampling.stop),
             stop=completion.stop,
-            temperature=sampling.temperature,
+            temperature=sampling.temperature or 1.0,  # at which greedy tokens are scored
         )

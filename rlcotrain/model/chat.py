@@ -19,8 +19,8 @@ class Chat:
     """A tokenizer and the way its model is spoken to.
 
     `raw` gives the model the bare text of the messages, one below the other (base models);
-    `template` the model's own chat template (instruct models). `max_length` is prompt and completion
-    together.
+    `template` the model's own chat template (instruct models). `max_length` is prompt and
+    completion together.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Chat:
     def prompt_ids(self, messages: Messages) -> np.ndarray:
         """[P] int32, ready to be continued by the model."""
         text = self.render(messages)
-        # A template writes its own special tokens; a bare text gets those the model was trained with.
+        # A template writes its own special tokens; a bare text gets those the model knows.
         ids = self.tokenizer.encode(text, add_special_tokens=self.style == "raw")
         return np.asarray(ids, np.int32)
 
@@ -71,7 +71,7 @@ class Chat:
 
     def decode_all(self, rows: Sequence[np.ndarray]) -> list[str]:
         """`decode` of many rows at once."""
-        return self.tokenizer.batch_decode(  # type: ignore[no-any-return]
+        return self.tokenizer.batch_decode(
             [row.tolist() for row in rows], skip_special_tokens=True
         )
 

@@ -1,11 +1,13 @@
-"""The optimizer and its learning rate over steps."""
+"""The optimizer, its learning rate over steps, and the steps it has taken."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+
+from rlcotrain.hardware import Hardware
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +74,59 @@ class Optimizer:
         progress = min((step - self.warmup_steps) / (self.decay_steps - self.warmup_steps), 1.0)
         left = 1 - progress if self.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
         return self.lr * (self.final_lr_share + (1 - self.final_lr_share) * left)
+
+
+class Descent:
+    """An optimizer on its way: torch's own state, the loss scale of fp16, and the steps done."""
+
+    def __init__(
+        self, settings: Optimizer, parameters: Iterable[torch.nn.Parameter], hardware: Hardware
+    ) -> None:
+        self.settings = settings
+        self.steps = 0
+        self._parameters = list(parameters)
+        self._optimizer = settings.create(self._parameters)
+        self._scaler = torch.amp.GradScaler(
+            hardware.device, enabled=hardware.dtype == "float16"
+        )
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradient of `loss` to what the next step will follow."""
+        self._scaler.scale(loss).backward()
+
+    def clip(self) -> float:
+        """Clip the gradient; returns its norm before."""
+        self._scaler.unscale_(self._optimizer)
+        return torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.max_grad_norm).item()
+
+    @property
+    def skips_overflow(self) -> bool:
+        """Whether a gradient that is not finite may be fp16's overflow, which `step` leaves out.
+
+        The scale starts at 2^16 and is halved each time: what is not finite below 1 is none.
+        """
+        return self._scaler.is_enabled() and self._scaler.get_scale() >= 1
+
+    def step(self) -> None:
+        """Apply the clipped gradient at this step's rate."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.steps)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on to the bit."""
+        return {
+            "settings": self.settings,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict` of equal settings."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.steps = state["steps"]

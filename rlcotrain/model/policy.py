@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -17,14 +18,12 @@ from rlcotrain.hardware import Hardware
 from rlcotrain.loss.collate import collate, split_micro_batches, split_minibatches, token_weights
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.logprobs import check_head, token_logprobs
-from rlcotrain.model.optimizer import Optimizer
+from rlcotrain.model.optimizer import Descent, Optimizer
 from rlcotrain.model.source import Source
 from rlcotrain.model.tally import Tally
 from rlcotrain.types import Rollout, UpdateStats
 
 Weights = dict[str, torch.Tensor]
-OWN = "own"
-
 
 class NonFiniteUpdate(ArithmeticError):
     """Loss or gradient became NaN or infinite; `rows` are those of the optimizer step."""
@@ -46,20 +45,18 @@ class Policy:
     ) -> None:
         self.name = name
         self.source = model
-        self._own = optimizer
         self.hardware = hardware
         self.version = 0
-        self.optimizer_steps = 0
         self.module, self.chat = model.load(seed)
-        self.module.to(hardware.torch_device)
+        torch.nn.Module.to(self.module, hardware.torch_device)
         if model.gradient_checkpointing:
             self.module.gradient_checkpointing_enable()
         check_head(self.module)
         self._parameters = {k: p for k, p in self.module.named_parameters() if p.requires_grad}
         self._reference: Weights | None = None
         self._reference_version = 0
-        self._resting: dict[str, Any] | None = None  # the own optimizer while a phase's learns
-        self._begin(OWN, optimizer)
+        self._own = self._descent = self._begin(optimizer)
+        self._phase: str | None = None  # whose optimizer learns; None: the policy's own
 
     def use(self, phase: str, settings: Optimizer | None) -> None:
         """Learn with a phase's optimizer, or with the policy's own where `settings` is None.
@@ -67,23 +64,13 @@ class Policy:
         The own one lives on through all phases that use it; every other starts fresh: moments,
         warm-up and learning rate from the beginning.
         """
-        key = OWN if settings is None else phase
-        if key == self._optimizer_key:
-            return
-        if self._optimizer_key == OWN:
-            self._resting = self._optimizer_state()
-        self._begin(key, settings or self._own)
-        if key == OWN and self._resting is not None:
-            self._load_optimizer_state(self._resting)
+        if settings is None:
+            self._phase, self._descent = None, self._own
+        elif phase != self._phase:
+            self._phase, self._descent = phase, self._begin(settings)
 
-    def _begin(self, key: str, settings: Optimizer) -> None:
-        self._optimizer_key = key
-        self.settings = settings
-        self.optimizer_steps = 0
-        self.optimizer = settings.create(self._parameters.values())
-        self.scaler = torch.amp.GradScaler(
-            self.hardware.device, enabled=self.hardware.dtype == "float16"
-        )
+    def _begin(self, settings: Optimizer) -> Descent:
+        return Descent(settings, self._parameters.values(), self.hardware)
 
     @property
     def num_parameters(self) -> tuple[int, int]:
@@ -114,7 +101,8 @@ class Policy:
             for part in epoch:
                 self._step([rows[i] for i in part], old and [old[i] for i in part], loss, tally)
         self.version += 1
-        return tally.stats(self.settings.rate(self.optimizer_steps - 1), time.perf_counter() - began)
+        lr = self._descent.settings.rate(self._descent.steps - 1)
+        return tally.stats(lr, time.perf_counter() - began)
 
     def _step(
         self,
@@ -145,29 +133,14 @@ class Policy:
             value, sums = loss(batch, logprobs_BL, entropy_BL)
             if not math.isfinite(value.item()):
                 raise NonFiniteUpdate(f"loss is {value.item()}", rows)
-            self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+            self._descent.backward(value)
             total += value.item()
             tally.add_tokens(batch, logprobs_BL.detach(), sums)
-        tally.add_step(total, self._descend(rows))
-
-    def _descend(self, rows: Sequence[Rollout]) -> float:
-        """Clip and apply the gradient; returns its norm before clipping."""
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(
-            self._parameters.values(), self.settings.max_grad_norm
-        ).item()
-        # Under fp16 the scaler skips a step that overflowed and halves its scale, 2^16 at first:
-        # what still is not finite below 1 is no overflow.
-        skips = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
-        if not math.isfinite(norm) and not skips:
+        norm = self._descent.clip()
+        if not math.isfinite(norm) and not self._descent.skips_overflow:
             raise NonFiniteUpdate(f"gradient norm is {norm}", rows)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(self.optimizer_steps)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.optimizer_steps += 1
-        return norm
+        self._descent.step()
+        tally.add_step(total, norm)
 
     @torch.no_grad()
     def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:
@@ -227,11 +200,10 @@ class Policy:
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to go on to the bit."""
         return {
-            "optimizer_key": self._optimizer_key,
-            "settings": self.settings,
+            "phase": self._phase,
             "weights": {key: p.detach() for key, p in self._parameters.items()},
-            "optimizer": self._optimizer_state(),
-            "resting": self._resting,
+            "own": self._own.state_dict(),
+            "descent": self._descent.state_dict() if self._phase is not None else None,
             "version": self.version,
             "reference": self._reference,
             "reference_version": self._reference_version,
@@ -240,29 +212,25 @@ class Policy:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict`."""
         self.load_weights(state["weights"])
-        key = state["optimizer_key"]
+        self._own = self._descent = self._begin(self._own.settings)
         # A kept prelude may come from a run whose own optimizer was another and had not begun.
-        self._begin(key, self._own if key == OWN else state["settings"])
-        self._load_optimizer_state(state["optimizer"])
-        self._resting, self.version = state["resting"], state["version"]
+        if state["own"]["steps"]:
+            self._own.load_state_dict(state["own"])
+        self._phase = state["phase"]
+        if self._phase is not None:
+            self._descent = self._begin(state["descent"]["settings"])
+            self._descent.load_state_dict(state["descent"])
+        self.version = state["version"]
         self._reference = state["reference"]
         self._reference_version = state["reference_version"]
-
-    def _optimizer_state(self) -> dict[str, Any]:
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "steps": self.optimizer_steps,
-        }
-
-    def _load_optimizer_state(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.optimizer_steps = state["steps"]
 
     def export(self, folder: Path) -> None:
         """Write model (or adapters) and tokenizer as save_pretrained does, in model.export_dtype."""
         dtype = getattr(torch, self.source.export_dtype)
         state = {key: tensor.to(dtype) for key, tensor in self.module.state_dict().items()}
         self.module.save_pretrained(folder, state_dict=state)
+        if (folder / "config.json").exists():  # adapters have none; it names the training dtype
+            config = copy.deepcopy(self.module.config)
+            config.dtype = dtype
+            config.save_pretrained(folder)
         self.chat.tokenizer.save_pretrained(folder)

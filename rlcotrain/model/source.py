@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,6 +20,7 @@ ExportDtype = Literal["float32", "bfloat16", "float16"]
 class Source(Protocol):
     """What a `conf/model` option builds."""
 
+    rates: Mapping[str, float]  # learning rates that fit this model, for others to refer to
     gradient_checkpointing: bool
     export_dtype: ExportDtype
 
@@ -44,6 +45,7 @@ class Tiny:
     max_length: int
     initializer_range: float
     words: Sequence[str]
+    rates: Mapping[str, float]
     gradient_checkpointing: bool
     export_dtype: ExportDtype
 
@@ -97,6 +99,7 @@ class Pretrained:
     max_length: int
     attention: str
     lora: dict[str, Any] | None
+    rates: Mapping[str, float]
     gradient_checkpointing: bool
     export_dtype: ExportDtype
 
@@ -110,11 +113,11 @@ class Pretrained:
 
         where = self._folder() or self.name
         tokenizer = AutoTokenizer.from_pretrained(where)
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=torch.float32, attn_implementation=self.attention
-        )
         if self.chat == "template" and not tokenizer.chat_template:
             raise ValueError(f"model.chat=template: {where} has no chat template; use chat=raw")
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            where, dtype=torch.float32, attn_implementation=self.attention
+        )
         if self.lora is not None:
             model = _with_lora(model, self.lora, seed)
         return model, Chat(tokenizer, self.chat, _stop_ids(model, tokenizer), self.max_length)

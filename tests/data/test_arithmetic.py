@@ -15,6 +15,7 @@ def chains(
     slip: Literal["wrap", "random", "none"] = "wrap", rate: float = 0.6, seed: int = 0
 ) -> Arithmetic:
     return Arithmetic(
+        stages={},
         seed=seed, levels=[1, 2, 3], slip=slip, slip_rate=rate, held_out=0.1, wording=Wording()
     )
 
@@ -149,6 +150,7 @@ def test_settings_out_of_range_are_named(change: dict[str, Any], message: str) -
         "slip": "wrap",
         "slip_rate": 0.6,
         "held_out": 0.1,
+        "stages": {},
         "wording": Wording(),
     }
     with pytest.raises(ValueError, match=message):

@@ -11,7 +11,7 @@ def make(name: str, count: int) -> list[Problem]:
 
 
 def finite(seed: int = 0) -> Finite:
-    return Finite("toy", Wording(), make("train", 10), make("test", 6), seed)
+    return Finite("toy", Wording(), make("train", 10), make("test", 6), seed, {})
 
 
 def ids(problems: list[Problem]) -> list[str]:
@@ -64,3 +64,8 @@ def test_an_epochs_order_is_a_permutation() -> None:
 def test_the_held_out_share_is_met() -> None:
     share = sum(is_held_out(f"question {i}", 0.25) for i in range(4000)) / 4000
     assert abs(share - 0.25) < 0.03  # four standard errors of 0.0068
+
+
+def test_a_stage_must_name_levels_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"levels=\[7\]: data set 'toy' has levels \[1, 2\]"):
+        Finite("toy", Wording(), make("train", 10), make("test", 6), 0, {"hard": [7]})

@@ -23,6 +23,7 @@ def jsonl(path: str, **changes: Any) -> Jsonl:
         "answer_field": "a",
         "solution_field": None,
         "level_field": None,
+        "stages": {},
         "wording": Wording(),
     }
     return Jsonl(**(keys | changes))
