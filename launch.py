@@ -38,13 +38,15 @@ def explain(error: BaseException) -> str:
     """One line that says what is wrong and, for a key that does not exist, which ones do."""
     line = " ".join(str(error).split()).partition(" Config search path:")[0]
     if unknown := re.match(r"Could not override '([\w.@/]+)'", line):
-        parent, _, _ = unknown[1].rpartition(".")
+        # The key itself may lie deeper than the override, as in reward.weights={typo: 1}.
+        key = getattr(error.__cause__, "full_key", None) or unknown[1]
+        parent, _, _ = key.rpartition(".")
         words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(unknown[1])]
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose("config", words)
         node = OmegaConf.select(config, parent) if parent else config
-        keys = [key for key in map(str, node) if key[0] != "_"] if isinstance(node, DictConfig) else []
-        return f"{unknown[1]}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
+        keys = [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
+        return f"{key}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
 
 

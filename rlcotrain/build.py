@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -17,12 +18,12 @@ from typing import Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 from rlcotrain.buffer import Buffer
 from rlcotrain.checkpoint import Checkpoints
-from rlcotrain.data.dataset import Dataset
+from rlcotrain.data.dataset import Dataset, Finite
 from rlcotrain.data.sampler import Uniform
 from rlcotrain.evaluate import Evaluation
 from rlcotrain.hardware import Hardware, versions
@@ -33,13 +34,20 @@ from rlcotrain.player import Player
 from rlcotrain.provenance import code_hash
 from rlcotrain.record import Record
 from rlcotrain.reward import Mix
-from rlcotrain.schedule import Schedule
+from rlcotrain.schedule import Phase, Schedule
 from rlcotrain.seeds import derive_seed
 from rlcotrain.signature import signature
 from rlcotrain.train import Run
-from rlcotrain.types import Sampling
+from rlcotrain.types import Grader, Problem, Prompt, Sampling
 
 PLAIN = (int, float, bool, str, type(None), Any)
+# The keys of tables that are no call of a target, which would name its own.
+ROOT = (
+    *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
+    *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
+    *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles", "slurm"),
+)
+TRACKING = ("uri", "experiment", "parent", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,7 @@ def check(cfg: DictConfig) -> Parts:
     Nothing is written, no model is loaded.
     """
     config = resolved(cfg)
+    _check_tables(config)
     check_types(config)
     dataset = _make(cfg.data)
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
@@ -83,6 +92,7 @@ def check(cfg: DictConfig) -> Parts:
         _make(policy.model).check()
         _make(policy.optimizer)
     _refuse_contradictions(parts, config)
+    _refuse_problems(parts)
     return parts
 
 
@@ -100,6 +110,7 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
         for name, node in cfg.policy.items()
     }
     agents = Agents(policies, dict(cfg.roles), _make(cfg.engine))
+    _refuse_long_prompts(parts, agents)
     kept = Kept(Path(cfg.cache_dir) / "prelude", prelude_signature(resolved(cfg)))
     return Run(
         seed=cfg.seed,
@@ -129,7 +140,10 @@ def _make(node: Any) -> Any:
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The configuration as plain data, interpolations followed."""
-    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key}: has no default; say {error.full_key}=...") from None
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
 
@@ -150,16 +164,41 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
     )
 
 
-def check_types(node: Any, at: str = "") -> None:
-    """Hold every `_target_` node against the signature it will be called with."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            _check_call(node, at)
-        for key, value in node.items():
-            check_types(value, f"{at}.{key}".lstrip("."))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            check_types(value, f"{at}[{index}]")
+def check_types(config: Mapping[str, Any]) -> None:
+    """Hold every `_target_` node against the signature it will be called with.
+
+    The shallowest first: a group is set at the top, not where it is copied to.
+    """
+    waiting = deque[tuple[str, Any]]([("", config)])
+    while waiting:
+        at, node = waiting.popleft()
+        if isinstance(node, Mapping):
+            if "_target_" in node:
+                _check_call(node, at)
+            waiting += [(f"{at}.{key}".lstrip("."), value) for key, value in node.items()]
+        elif isinstance(node, list):
+            waiting += [(f"{at}[{index}]", value) for index, value in enumerate(node)]
+
+
+def _check_tables(config: Mapping[str, Any]) -> None:
+    """Keys and types of what is no call of a target."""
+    _check_keys("", config, ROOT)
+    _check_keys("tracking", config["tracking"], TRACKING)
+    for name, node in config["policy"].items():
+        _check_keys(f"policy.{name}", node, ("model", "optimizer"))
+    for key, hint in (("seed", int), ("export", bool)):
+        _check_value(key, config[key], hint)
+    stop = config["sampling"]["stop"]
+    _check_value("sampling.stop", stop, list[str])
+    called = config["sampling"] | {"stop": tuple(stop), "_target_": "rlcotrain.types.Sampling"}
+    _check_call(called, "sampling")
+
+
+def _check_keys(at: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    for key in node:
+        if key not in allowed:
+            name = f"{at}.{key}".lstrip(".")
+            raise ValueError(f"{name}: no such key; allowed: {', '.join(allowed)}")
 
 
 def _check_call(node: Mapping[str, Any], at: str) -> None:
@@ -200,6 +239,13 @@ def _is_plain(hint: Any) -> bool:
 
 def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
     policies, roles = config["policy"], config["roles"]
+    if "generator" not in roles:
+        raise ValueError(
+            f"roles.generator: missing, though it is evaluated; allowed: {', '.join(policies)}"
+        )
+    metric, accuracies = config["checkpoint"]["metric"], parts.evaluation.accuracies
+    if metric not in accuracies:
+        raise ValueError(f"checkpoint.metric={metric}: allowed: {', '.join(accuracies)}")
     for role, policy in roles.items():
         if policy not in policies:
             raise ValueError(
@@ -213,7 +259,6 @@ def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
                 f"{longest}, the max_length of policy {name}'s model"
             )
     for phase in parts.schedule.phases:
-        parts.dataset.train_problem(0, None if phase.levels is None else tuple(phase.levels))
         for name in phase.train:
             if name not in policies:
                 raise ValueError(
@@ -236,3 +281,49 @@ def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
                 f"loss.minibatches={phase.loss.minibatches}: phase {phase.name} draws "
                 f"{phase.num_prompts} problems a step, and groups stay whole"
             )
+
+
+def _refuse_problems(parts: Parts) -> None:
+    """ValueError for a problem that a phase cannot use or the grader cannot judge."""
+    for problem in parts.evaluation.problems:
+        _check_answer(parts.evaluation.grader, problem)
+    for phase in parts.schedule.phases:
+        for problem in _problems(parts.dataset, phase):
+            _check_answer(parts.evaluation.grader, problem)
+            if not phase.game.samples and problem.solution is None:
+                raise ValueError(
+                    f"schedule: phase {phase.name} imitates worked solutions and problem "
+                    f"{problem.id} has none; choose data that have them or schedule=rl"
+                )
+
+
+def _check_answer(grader: Grader, problem: Problem) -> None:
+    try:
+        if problem.answer is not None:
+            grader.grade("", problem.answer)
+    except ValueError as error:
+        raise ValueError(f"problem {problem.id}: {error}") from None
+
+
+def _refuse_long_prompts(parts: Parts, agents: Agents) -> None:
+    """ValueError for a problem that leaves no room for a completion."""
+    policy = agents.roles["generator"]
+    chat, room = agents.policies[policy].chat, parts.sampling.max_tokens
+    asked = {problem.id: (problem, room) for problem in parts.evaluation.problems}
+    for phase in parts.schedule.phases:
+        for problem in _problems(parts.dataset, phase):
+            said = problem.solution if not phase.game.samples else None
+            needed = room if said is None else len(chat.completion_ids(said))
+            asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
+    for problem, needed in asked.values():
+        messages = parts.dataset.wording.messages(problem)
+        prompt = Prompt(problem=problem, messages=messages, peers="", episode="")
+        agents.prompt_ids(policy, prompt, needed)
+
+
+def _problems(dataset: Dataset, phase: Phase) -> Sequence[Problem]:
+    """All that a phase draws from, or the first of what has no end."""
+    levels = None if phase.levels is None else tuple(phase.levels)
+    if isinstance(dataset, Finite):
+        return dataset.train_problems(levels)
+    return [dataset.train_problem(0, levels)]

@@ -63,6 +63,8 @@ class Evaluation:
                 f"evaluation.between_problems={between_problems}: must be in 1..num_problems, "
                 f"here {num_problems}"
             )
+        if temperature < 0:
+            raise ValueError(f"evaluation.temperature={temperature}: must be 0 (greedy) or more")
         chosen = None if levels is None else tuple(levels)
         self.problems = dataset.test_problems(num_problems, chosen)
         unknown = [problem.id for problem in self.problems if problem.answer is None]
@@ -77,6 +79,13 @@ class Evaluation:
             "greedy": _with_temperature(sampling, 0.0),
         }
         self.seed = seed
+
+    @property
+    def accuracies(self) -> list[str]:
+        """The accuracies that every evaluation gives, of the first problems as of all."""
+        levels = sorted({problem.level for problem in self.problems[: self.between_problems]})
+        ends = ["", *(f"/level_{level}" for level in levels if len(levels) > 1)]
+        return [f"accuracy/{mode}{end}" for mode in self.sampling for end in ends]
 
     def run(self, agents: Agents, role: str, num_problems: int) -> dict[str, Answers]:
         """Answers by mode. Draws the same seeds every time: steps are compared on equal terms."""

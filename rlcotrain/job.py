@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,30 @@ def run(cfg: DictConfig, folder: Path) -> float:
     """
     parts, config = check(cfg), resolved(cfg)
     record = parts.record(folder)
-    record.open(signature(config), name_of(config), _tags(config), config["tracking"])
-    result = record.result()
-    if result is None or result["status"] != "finished":
-        _warn(parts)
-        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-        result = _train(cfg, parts, folder)
+    with _alone(folder):
+        record.open(signature(config), name_of(config), _tags(config), config["tracking"])
+        result = record.result()
+        if result is None or result["status"] != "finished":
+            (folder / "result.json").unlink(missing_ok=True)  # of a life that failed
+            _warn(parts)
+            OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+            result = _train(cfg, parts, folder)
     _tell(result, folder, config["tracking"]["uri"])
     return float(result["accuracy"]["final"]["sampled"]["mean"])
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder: two writers would mix their lines. A dead holder's place is free at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"folder={folder}: another process is at this run; let it end, or choose another"
+            ) from None
+        yield
 
 
 def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class Kept:
         shutil.rmtree(self._aside, ignore_errors=True)  # what a kill left
         try:
             self._aside.mkdir()
-            torch.save(state, self._aside / "state.pt")
+            with (self._aside / "state.pt").open("wb") as stream:
+                torch.save(state, stream)
             for name, text in lines.items():
                 (self._aside / name).write_bytes(text)
         except (OSError, RuntimeError) as error:

@@ -39,7 +39,10 @@ class Record:
         self.replayed = {"steps": 0, "different": 0}
 
     def open(self, signature: str, name: str, tags: Mapping[str, str], tracking: Any) -> None:
-        """Begin or go on in the folder. ValueError if it belongs to another configuration."""
+        """Begin or go on in the folder; a finished run stays as it is.
+
+        ValueError if the folder belongs to another configuration.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         known = read_json(self.folder / "run.json")
         if known is not None and known["signature"] != signature:
@@ -47,6 +50,8 @@ class Record:
                 f"folder={self.folder}: holds a run of another configuration "
                 f"({known['signature']}, this one is {signature}); choose another folder"
             )
+        if known is not None and (self.result() or {}).get("status") == "finished":
+            return
         identity = {
             "id": known["id"] if known else uuid.uuid4().hex,
             "signature": signature,
@@ -64,7 +69,7 @@ class Record:
     def line(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line to metrics.jsonl."""
         begin = {"step": step, "time": round(time.time(), 3), "phase": phase}
-        self._append_metrics([begin | metrics])
+        self._append_metrics([{**begin, **metrics}])
 
     def sample(self, phase: str, step: int, rows: Sequence[Rollout]) -> None:
         """Append some whole rows to rollouts.jsonl, spread over the groups of the step."""
@@ -119,7 +124,7 @@ class Record:
         old = self._cut.pop((line["phase"], line["step"]), None)
         if old is None:
             return line
-        line |= {k: v for k, v in old.items() if k == "time" or k.startswith("time/")}
+        line |= {key: value for key, value in old.items() if "time" in key.split("/")}
         self.replayed["steps"] += 1
         self.replayed["different"] += line != old
         return line
@@ -130,7 +135,7 @@ class Record:
 
 
 def read_lines(file: Path, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
-    """Whole lines between two byte offsets; a last line that a kill left half-written is no line."""
+    """Whole lines between two byte offsets; a last one that a kill left half-written is none."""
     if not file.exists():
         return
     with file.open("rb") as stream:

@@ -1,7 +1,8 @@
 """Who learns when: phases are data.
 
 A schedule is a prelude, whose phases run once, and a cycle, whose phases run in turn until the
-cycle has done `steps` steps. Where a run stands follows from its step alone, so any step can be resumed.
+cycle has done `steps` steps. Where a run stands follows from its step alone: any step can be
+resumed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ class Phase:
         for key in ("steps", "num_prompts", "group_size"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}={getattr(self, key)}: a phase needs 1 or more")
+        if not self.train:
+            raise ValueError("train=[]: a phase trains one policy or more")
         if self.game.samples and self.loss.compares_peers and self.group_size == 1:
             raise ValueError(
                 "group_size=1: a group baseline compares rows of one problem, so it needs 2 or "
@@ -66,8 +69,8 @@ class Schedule:
     def __init__(
         self, prelude: Mapping[str, Phase] | None, cycle: Mapping[str, Phase], steps: int
     ) -> None:
-        self.prelude = [replace(phase, name=name) for name, phase in (prelude or {}).items()]
-        self.cycle = [replace(phase, name=name) for name, phase in cycle.items()]
+        self.prelude = _named("prelude", prelude or {})
+        self.cycle = _named("cycle", cycle)
         self.steps = steps
         self.step = 0
         self.learned: dict[str, int] = {}
@@ -76,6 +79,8 @@ class Schedule:
         if not self.cycle:
             raise ValueError("schedule.cycle: needs at least one phase")
         for phase in self.cycle:
+            if phase.name in {"evaluate", *(prelude or {})}:
+                raise ValueError(f"schedule.cycle.{phase.name}: the name is taken; choose another")
             if phase.optimizer is not None:
                 raise ValueError(
                     f"schedule.cycle.{phase.name}.optimizer: phases of a cycle come again and use "
@@ -125,3 +130,13 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at a `state_dict`."""
         self.step, self.learned = state["step"], dict(state["learned"])
+
+
+def _named(part: str, phases: Mapping[str, Phase]) -> list[Phase]:
+    for name, phase in phases.items():
+        if not isinstance(phase, Phase):
+            raise ValueError(
+                f"schedule.{part}.{name}: the chosen schedule has no such phase to set "
+                f"{', '.join(phase)} of (an experiment's settings fit the schedule it chooses)"
+            )
+    return [replace(phase, name=name) for name, phase in phases.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,13 +116,15 @@ def _take_up(run: Run, turn: ExitStack) -> None:
     if state is not None:
         run.load_state_dict(state)
         say(f"resumed after step {run.schedule.step} of {run.schedule.total}")
-    elif run.kept is not None:
-        turn.enter_context(run.kept.turn())
-        if (found := run.kept.load()) is not None:
-            turn.close()
-            run.load_state_dict(found[0])
-            run.record.append_lines(found[1])
-            say(f"prelude of {run.schedule.prelude_steps} steps taken from {run.kept.folder}")
+    if run.kept is None or "start" in run.scores:
+        return
+    # A run that has nothing yet would rather wait than pay as well; one that has begun goes on.
+    turn.enter_context(run.kept.turn(wait=state is None))
+    if state is None and (found := run.kept.load()) is not None:
+        turn.close()
+        run.load_state_dict(found[0])
+        run.record.append_lines(found[1])
+        say(f"prelude of {run.schedule.prelude_steps} steps taken from {run.kept.folder}")
 
 
 def _keep_prelude(run: Run) -> None:
@@ -160,14 +162,17 @@ def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
         return {f"{name}/updates_skipped": 1.0}
     age = policy.version - min(int(row.versions.min()) for row in rows)
     step = run.schedule.step
+    # A buffer may have left fewer groups than there are minibatches, and groups stay whole.
+    groups = len({row.peers for row in rows})
+    loss = replace(phase.loss, minibatches=min(phase.loss.minibatches, groups))
     try:
-        stats = policy.update(rows, phase.loss, derive_seed(run.seed, step, name, "update"))
+        stats = policy.update(rows, loss, derive_seed(run.seed, step, name, "update"))
     except NonFiniteUpdate as broken:
         file = run.record.folder / f"nonfinite_{step:06d}.pt"
         torch.save(broken.rows, file)
         raise ArithmeticError(
             f"{broken.what} at step {position.step} of phase {phase.name} (policy {name}); "
-            f"weights were not changed; the rows of that step are in {file}"
+            f"that step was not taken; its rows are in {file}"
         ) from broken
     return update_metrics(name, stats, age) | {f"{name}/updates_skipped": 0.0}
 
@@ -212,12 +217,10 @@ def _show(run: Run, row: Rollout) -> None:
 
 
 def _is_best(run: Run, metrics: Mapping[str, float]) -> bool:
-    """Whether an evaluation beats all before it; ValueError if it lacks the chosen metric."""
+    """Whether an evaluation beats all before it."""
     if not metrics:
         return False
     key = run.checkpoints.metric
-    if key not in metrics:
-        raise ValueError(f"checkpoint.best={key}: an evaluation gives {', '.join(sorted(metrics))}")
     if run.best is not None and metrics[key] <= run.best:
         return False
     run.best = metrics[key]

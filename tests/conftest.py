@@ -1,18 +1,44 @@
-import os
+"""What tests of whole runs share."""
+
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
-# The tests reach no model hub; said before any library that would ask one is imported.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+@pytest.fixture(autouse=True)
+def hydra_forgets() -> Iterator[None]:
+    """No test leaves a composed configuration behind for the next."""
+    yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny Qwen3 and a BPE tokenizer of 3000 tokens, as the hub would hold them."""
+    """A Qwen3 of random weights as save_pretrained writes it, with a chat template."""
     from tests.model.tiny import write_checkpoint
 
-    folder = tmp_path_factory.mktemp("checkpoint")
+    folder = tmp_path_factory.mktemp("qwen3")
     write_checkpoint(folder)
     return folder
+
+
+@pytest.fixture
+def sums(tmp_path: Path) -> Path:
+    """A JSON-lines file of 40 worked sums of two levels."""
+    rows = [
+        {
+            "question": f"{n}+{n + 1}?",
+            "answer": str(2 * n + 1),
+            "solution": f"<step>{n}+{n + 1}={2 * n + 1}</step><answer>{2 * n + 1}</answer>",
+            "level": 1 + n % 2,
+        }
+        for n in range(40)
+    ]
+    file = tmp_path / "sums.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file

@@ -51,11 +51,15 @@ class Finite:
 
     def train_problem(self, index: int, levels: Levels) -> Problem:
         """Problem `index` of the stream; each epoch shows every problem of `levels` once."""
-        if levels not in self._pools:
-            self._pools[levels] = at_levels(self.name, self._train, levels)
-        pool = self._pools[levels]
+        pool = self.train_problems(levels)
         epoch, position = divmod(index, len(pool))
         return pool[epoch_order(len(pool), self.seed, epoch)[position]]
+
+    def train_problems(self, levels: Levels) -> list[Problem]:
+        """All that the stream consists of."""
+        if levels not in self._pools:
+            self._pools[levels] = at_levels(self.name, self._train, levels)
+        return self._pools[levels]
 
     def test_problems(self, count: int, levels: Levels) -> list[Problem]:
         """The first `count` held-out problems in an order that never changes."""

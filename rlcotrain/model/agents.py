@@ -72,7 +72,7 @@ class Agents:
         Every row has a seed of its own: hash of (seed_parts, role, policy, position, sample).
         """
         name = self.roles[role]
-        ids = [self._prompt_ids(name, prompt, sampling.max_tokens) for prompt in prompts]
+        ids = [self.prompt_ids(name, prompt, sampling.max_tokens) for prompt in prompts]
         seeds = [
             derive_seed(*seed_parts, role, name, position, sample)
             for position in range(len(prompts))
@@ -98,11 +98,12 @@ class Agents:
                 stop="stop",
                 version=self.policies[name].version,
             )
-            ids = self._prompt_ids(name, prompt, len(token_ids))
+            ids = self.prompt_ids(name, prompt, len(token_ids))
             rows.append(self._row(role, prompt, ids, completion, text, Sampling()))
         return rows
 
-    def _prompt_ids(self, name: str, prompt: Prompt, room: int) -> np.ndarray:
+    def prompt_ids(self, name: str, prompt: Prompt, room: int) -> np.ndarray:
+        """What policy `name` reads. ValueError where `room` tokens more would be too many."""
         chat = self.policies[name].chat
         ids = chat.prompt_ids(prompt.messages)
         if len(ids) + room > chat.max_length:

@@ -86,9 +86,7 @@ class Descent:
         self.steps = 0
         self._parameters = list(parameters)
         self._optimizer = settings.create(self._parameters)
-        self._scaler = torch.amp.GradScaler(
-            hardware.device, enabled=hardware.dtype == "float16"
-        )
+        self._scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.dtype == "float16")
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of `loss` to what the next step will follow."""

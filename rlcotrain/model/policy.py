@@ -25,6 +25,7 @@ from rlcotrain.types import Rollout, UpdateStats
 
 Weights = dict[str, torch.Tensor]
 
+
 class NonFiniteUpdate(ArithmeticError):
     """Loss or gradient became NaN or infinite; `rows` are those of the optimizer step."""
 

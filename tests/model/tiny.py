@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ def tiny(**changes: Any) -> Tiny:
         "max_length": 128,
         "initializer_range": 0.2,
         "words": WORDS,
+        "rates": {},
         "gradient_checkpointing": False,
         "export_dtype": "float32",
     }
@@ -52,6 +55,7 @@ def pretrained(folder: Path, **changes: Any) -> Pretrained:
         "max_length": 128,
         "attention": "sdpa",
         "lora": None,
+        "rates": {},
         "gradient_checkpointing": False,
         "export_dtype": "float32",
     }
@@ -119,8 +123,6 @@ def random_rows(
 
 def with_advantages(rows: Sequence[Rollout], seed: int = 0) -> list[Rollout]:
     """Rows with an advantage of its own on every token."""
-    from dataclasses import replace
-
     random = np.random.default_rng(seed)
     return [
         replace(row, advantages=random.normal(size=len(row.token_ids)).astype(np.float32))
@@ -129,7 +131,7 @@ def with_advantages(rows: Sequence[Rollout], seed: int = 0) -> list[Rollout]:
 
 
 def bpe_tokenizer() -> PreTrainedTokenizerBase:
-    """A byte-level BPE of some thousand tokens as Qwen's: no BOS, and id 0 is the real token "!"."""
+    """A byte-level BPE of 3000 tokens as Qwen's: no BOS, and id 0 is the real token "!"."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -208,7 +210,7 @@ def parrot(chain: Sequence[int], vocabulary: int, stubbornness: float = 60.0) ->
         layer.mlp.down_proj.weight.zero_()
         model.model.embed_tokens.weight.copy_(torch.eye(vocabulary))
         model.lm_head.weight.zero_()
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             model.lm_head.weight[after, before] = stubbornness / vocabulary**0.5
     return model
 

@@ -1,0 +1,113 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlcotrain.types import Messages
+from tests.model.tiny import pretrained, read_json, tiny
+
+QUESTION: Messages = ({"role": "user", "content": "bafo!"},)
+
+
+def test_a_tiny_model_is_a_function_of_its_seed() -> None:
+    state = torch.random.get_rng_state()
+    one, same, other = (tiny().load(seed)[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["lm_head.weight"], other["lm_head.weight"])
+    # Nobody else's random numbers are used up.
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_tiny_model_is_what_its_settings_say() -> None:
+    model, chat = tiny(words=["<a>", "<b>"], hidden_size=48, layers=3, initializer_range=0.05).load(
+        0
+    )
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers, config.vocab_size) == (48, 3, 260)
+    assert model.dtype == torch.float32
+    assert not config.tie_word_embeddings
+    assert model.lm_head.weight.std().item() == pytest.approx(0.05, rel=0.05)
+    assert (chat.stop_ids, chat.style, chat.max_length) == ((1,), "raw", 128)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [("key_value_heads", 3, "must divide heads=2"), ("head_dim", 15, "must be even")],
+)
+def test_sizes_that_make_no_model_are_named(key: str, value: int, match: str) -> None:
+    with pytest.raises(ValueError, match=rf"^model\.{key}={value}: {match}"):
+        tiny(**{key: value}).check()
+    tiny().check()
+
+
+def test_a_checkpoint_from_disk(qwen: Path) -> None:
+    source = pretrained(qwen, chat="template")
+    source.check()
+    model, chat = source.load(0)
+    assert type(model).__name__ == "Qwen3ForCausalLM"
+    assert model.dtype == torch.float32
+    assert model.config._attn_implementation == "sdpa"
+    assert len(chat.tokenizer) == 3003
+    # Both ends that the generation config names; the config alone names one.
+    assert chat.stop_ids == (3000, 3002)
+    assert read_json(qwen / "config.json")["eos_token_id"] == 3002
+    assert chat.render(QUESTION) == ("<|im_start|>user\nbafo!<|im_end|>\n<|im_start|>assistant\n")
+    assert 0 in chat.prompt_ids(QUESTION)  # "!" is token 0
+
+
+def test_the_tokenizers_eos_counts_where_no_generation_config_does(
+    qwen: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(qwen, folder)
+    (folder / "generation_config.json").unlink()
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(
+        config.replace('"eos_token_id": 3002', '"eos_token_id": 3000')
+    )
+    assert pretrained(folder).load(0)[1].stop_ids == (3000, 3002)
+
+
+def test_half_precision_on_disk_is_full_precision_here(qwen: Path, tmp_path: Path) -> None:
+    model, chat = pretrained(qwen).load(0)
+    model.to(torch.bfloat16).save_pretrained(tmp_path)
+    chat.tokenizer.save_pretrained(tmp_path)
+    assert read_json(tmp_path / "config.json")["dtype"] == "bfloat16"
+    assert pretrained(tmp_path).load(0)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "~/no such folder"])
+def test_a_path_without_a_model_is_named(path: str) -> None:
+    source = pretrained(Path(path))
+    for step in (source.check, lambda: source.load(0)):
+        with pytest.raises(ValueError, match=rf"^model\.path={path}: no config\.json there"):
+            step()
+
+
+def test_a_missing_chat_template_is_named_before_weights_are_read(
+    qwen: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(qwen, folder)
+    (folder / "chat_template.jinja").unlink()
+    assert pretrained(folder, chat="raw").load(0)[1].render(QUESTION) == "bafo!"
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"^model\.chat=template: .* no chat template"):
+        pretrained(folder, chat="template").load(0)
+
+
+def test_adapters_are_a_function_of_the_seed_and_change_nothing_at_first(
+    qwen: Path,
+) -> None:
+    lora = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "up_proj"]}
+    plain = pretrained(qwen).load(0)[0]
+    one, same, other = (pretrained(qwen, lora=lora).load(seed)[0] for seed in (1, 1, 2))
+    trained = {name for name, weight in one.named_parameters() if weight.requires_grad}
+    assert trained and all("lora_" in name for name in trained)
+    assert len(trained) == 2 * 2 * 2  # a pair for each of two projections in each of two layers
+    weights = [dict(network.named_parameters()) for network in (one, same, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in trained)
+    assert any(not torch.equal(weights[0][name], weights[2][name]) for name in trained)
+    ids = torch.tensor([[0, 5, 9]])
+    torch.testing.assert_close(one(input_ids=ids).logits, plain(input_ids=ids).logits)

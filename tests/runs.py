@@ -1,0 +1,42 @@
+"""Whole runs small enough for a test: composed in process, a second each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+CONF = Path(__file__).parents[1] / "conf"
+# A model that learns nothing, and as little of everything else as there can be.
+TINY = (
+    *("model.layers=1", "model.hidden_size=32", "model.intermediate_size=64"),
+    *("model.heads=1", "model.key_value_heads=1"),
+)
+SMALL = (
+    *("evaluation.num_problems=20", "evaluation.between_problems=10", "sampling.max_tokens=16"),
+    *("tracking=none", "hardware.threads=1", "export=false"),
+)
+
+
+def compose(folder: Path, *words: str) -> DictConfig:
+    """The configuration of these overrides, as `python launch.py` would hand it to the job."""
+    given = [f"folder={folder}/run", f"cache_dir={folder}/cache", *words]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", given, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a .jsonl file."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def timeless(file: Path) -> list[dict[str, Any]]:
+    """The lines without what a clock said."""
+    return [
+        {key: value for key, value in line.items() if "time" not in key.split("/")}
+        for line in lines(file)
+    ]

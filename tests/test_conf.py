@@ -1,0 +1,57 @@
+"""Every option under conf/ composes, and every key of it is used by what it configures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlcotrain.build import check, resolved
+from tests.runs import CONF, SMALL, compose
+
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "local")
+OPTIONS = [
+    f"{group}={file.relative_to(CONF / group).with_suffix('')}"
+    for group in GROUPS
+    for file in sorted((CONF / group).rglob("*.yaml"))
+]
+
+
+def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
+    """What an option must be given: files that only its user has."""
+    if option.startswith("model=") and option != "model=tiny":
+        return [f"model.path={checkpoint}"]
+    if option == "data=jsonl":
+        return [f"data.path={sums}", "data.solution_field=solution", "evaluation.num_problems=2"]
+    if option == "data=gsm8k":
+        rows = [f'{{"question": "{n}+1?", "answer": "#### {n + 1}"}}\n' for n in range(20)]
+        for split in ("train", "test"):
+            (sums.parent / f"{split}.jsonl").write_text("".join(rows))
+        return [f"data.path={sums.parent}"]
+    return []
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_passes_the_check(
+    option: str, tmp_path: Path, sums: Path, checkpoint: Path
+) -> None:
+    words = [*SMALL, "evaluation.between_problems=1", option, *needs(option, sums, checkpoint)]
+    config = compose(tmp_path, *words)
+    if config.hardware.device == "cuda" and not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"hardware\.device=cuda: no GPU is visible here"):
+            check(config)
+    else:
+        check(config)
+    assert not (tmp_path / "run").exists(), "a check writes nothing"
+
+
+@pytest.mark.parametrize("verifier", ["rule", "majority"])
+def test_a_learned_verifier_takes_its_model_from_the_generators_until_told(
+    tmp_path: Path, verifier: str
+) -> None:
+    """The way that policies are shared: set at the source, read where it is copied to."""
+    words = ["optimizer.lr=0.5", "model.layers=2", f"verifier={verifier}"]
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    assert config["policy"]["generator"]["optimizer"]["lr"] == 0.5
+    assert config["policy"]["generator"]["model"]["layers"] == 2
+    assert config["schedule"]["cycle"]["solve"]["game"]["verifier"] == config["verifier"]

@@ -1,0 +1,173 @@
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlcotrain.record import Record, read_lines, write_json
+from tests.rows import spoken
+from tests.runs import lines
+
+
+def opened(folder: Path, signature: str = "abc", rollouts: int = 2) -> Record:
+    record = Record(folder, rollouts)
+    record.open(signature, "start-s0", {"seed": "0"}, {"uri": None})
+    return record
+
+
+def test_a_folder_keeps_its_identity(tmp_path: Path) -> None:
+    opened(tmp_path)
+    first = json.loads((tmp_path / "run.json").read_text())
+    assert first["name"] == "start-s0" and first["tags"] == {"seed": "0"}
+    opened(tmp_path)
+    again = json.loads((tmp_path / "run.json").read_text())
+    assert (again["id"], again["started"]) == (first["id"], first["started"])
+    with pytest.raises(ValueError, match=r"folder=.*another configuration \(abc, this one is xyz\)"):
+        opened(tmp_path, "xyz")
+    assert json.loads((tmp_path / "run.json").read_text()) == again
+
+
+def test_a_finished_run_keeps_the_tags_it_was_made_with(tmp_path: Path) -> None:
+    record = opened(tmp_path)
+    write_json(tmp_path / "result.json", {"status": "finished"})
+    record.open("abc", "start-s0", {"seed": "0", "git_commit": "of another day"}, None)
+    assert json.loads((tmp_path / "run.json").read_text())["tags"] == {"seed": "0"}
+
+
+def test_a_line_has_its_own_time(tmp_path: Path) -> None:
+    before = time.time()
+    opened(tmp_path).line("solve", 3, {"generator/loss": 0.5})
+    (line,) = lines(tmp_path / "metrics.jsonl")
+    assert before - 0.001 <= line.pop("time") <= time.time() + 0.001
+    assert line == {"step": 3, "phase": "solve", "generator/loss": 0.5}
+
+
+def write(record: Record, steps: range, seconds: float) -> None:
+    for step in steps:
+        metrics = {"loss": float(step), "time/step": seconds, "imitate/time/step": seconds}
+        record.line("solve", step, metrics)
+
+
+def times(folder: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["time/step"]) for line in lines(folder / "metrics.jsonl")]
+
+
+def test_a_replay_takes_over_the_times_of_what_was_cut(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    write(first, range(2), 1.0)
+    offsets = first.offsets()
+    write(first, range(2, 4), 1.0)
+    before = lines(tmp_path / "metrics.jsonl")
+
+    second = opened(tmp_path)
+    second.cut(offsets)
+    assert lines(tmp_path / "metrics.jsonl") == before[:2]
+    write(second, range(2, 5), 9.0)
+    after = lines(tmp_path / "metrics.jsonl")
+    assert after[:4] == before and after[4]["time/step"] == 9.0
+    assert second.replayed == {"steps": 2, "different": 0}
+
+
+def test_a_replay_that_is_killed_still_knows_the_first_times(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    write(first, range(1), 1.0)
+    offsets = first.offsets()
+    write(first, range(1, 5), 1.0)
+
+    second = opened(tmp_path)  # replays one line and dies
+    second.cut(offsets)
+    write(second, range(1, 2), 2.0)
+
+    third = opened(tmp_path)
+    third.cut(offsets)
+    write(third, range(1, 6), 3.0)
+    assert times(tmp_path) == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0), (5, 3.0)]
+    assert not (tmp_path / "cut.jsonl").exists(), "all of it was replayed"
+
+
+def test_what_a_later_checkpoint_holds_is_not_waited_for(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    write(first, range(3), 1.0)
+    second = opened(tmp_path)
+    second.cut({})
+    write(second, range(2), 2.0)
+    offsets = second.offsets()  # a checkpoint after the replay of two of three
+
+    third = opened(tmp_path)
+    third.cut(offsets)
+    assert [line["step"] for line in lines(tmp_path / "cut.jsonl")] == [2]
+    write(third, range(2, 3), 3.0)
+    assert times(tmp_path) == [(0, 1.0), (1, 1.0), (2, 1.0)]
+
+
+def test_a_replay_that_differs_is_counted(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    write(first, range(2), 1.0)
+    second = opened(tmp_path)
+    second.cut({})
+    second.line("solve", 0, {"loss": 7.0})
+    assert second.replayed == {"steps": 1, "different": 1}
+
+
+def test_a_line_that_a_kill_left_half_written_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 0}\n{"step": 1}\n{"st')
+    assert list(read_lines(file)) == [{"step": 0}, {"step": 1}]
+    assert list(read_lines(file, 12)) == [{"step": 1}]
+    assert list(read_lines(file, 0, 12)) == [{"step": 0}]
+    assert list(read_lines(tmp_path / "none.jsonl")) == []
+
+
+def test_lines_of_a_kept_prelude_repeat_ones_own(tmp_path: Path) -> None:
+    """Killed before the first checkpoint, a run finds its prelude kept: no line gets a new time."""
+    first = opened(tmp_path / "own")
+    write(first, range(2), 1.0)
+    other = opened(tmp_path / "other")
+    write(other, range(3), 5.0)
+    other.sample("solve", 0, [row()])
+    second = opened(tmp_path / "own")
+    second.cut({})
+    second.append_lines(other.lines())
+    assert times(tmp_path / "own") == [(0, 1.0), (1, 1.0), (2, 5.0)]
+    assert second.replayed == {"steps": 2, "different": 0}
+    rows = [(tmp_path / name / "rollouts.jsonl").read_bytes() for name in ("own", "other")]
+    assert rows[0] == rows[1]
+
+
+def row(**changes: Any) -> Any:
+    made = spoken([1], [5, 6, 7], text="2", **changes).give("outcome", 1.0, part="correct")
+    return replace(made, advantages=np.array([0.5, 0.5, 0.25], np.float32))
+
+
+def test_rollouts_are_whole_rows_spread_over_the_groups(tmp_path: Path) -> None:
+    rows = [row(peers=f"{group}") for group in range(4) for _ in range(2)]
+    opened(tmp_path, rollouts=2).sample("solve", 1, rows)
+    first, second = lines(tmp_path / "rollouts.jsonl")
+    assert (first["peers"], second["peers"]) == ("0", "2")
+    assert first["rewards"] == {"outcome/correct@0-3": 1.0}
+    assert first["advantage"] == 0.416667 and first["length"] == 3 and first["text"] == "2"
+
+
+@pytest.mark.parametrize(("rollouts", "written"), [(0, 0), (3, 3), (99, 8)])
+def test_as_many_rows_as_asked_for_or_all(tmp_path: Path, rollouts: int, written: int) -> None:
+    opened(tmp_path, rollouts=rollouts).sample("solve", 1, [row() for _ in range(8)])
+    assert len(lines(tmp_path / "rollouts.jsonl")) == written
+
+
+def test_a_count_below_0_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"record\.rollouts=-1: must be 0 or more"):
+        Record(tmp_path, -1)
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    write_json(file, {"status": "failed"})
+    with pytest.raises(TypeError):
+        write_json(file, {"status": {1, 2}})
+    assert json.loads(file.read_text()) == {"status": "failed"}
+    write_json(file, {"status": "finished"})
+    assert json.loads(file.read_text()) == {"status": "finished"}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

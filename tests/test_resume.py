@@ -1,0 +1,199 @@
+"""A run that is killed and started again is the run that was left alone, to the bit."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from rlcotrain.build import resolved
+from rlcotrain.job import run
+from tests.lives import Event, born, live
+from tests.runs import SMALL, TINY, compose, lines, timeless
+
+Config = dict[str, Any]
+
+# Six steps of prelude and seven after it; a checkpoint every other step, a best one now and then.
+WORDS = (
+    *SMALL,
+    *TINY,
+    *("schedule.prelude.imitate_short.steps=3", "schedule.prelude.imitate.steps=3"),
+    *("schedule.prelude.imitate_short.num_prompts=4", "schedule.prelude.imitate.num_prompts=4"),
+    *(
+        "schedule.steps=7",
+        "schedule.cycle.solve.num_prompts=4",
+        "schedule.cycle.solve.group_size=4",
+    ),
+    *("loss.beta=0.01", "loss.reference_every=3", "loss.minibatches=2", "optimizer.lr=0.003"),
+    *(
+        "schedule.steps=7",
+        "evaluation.every=3",
+        "checkpoint.every=2",
+        "checkpoint.metric=accuracy/greedy",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The configuration of all these runs, but for the folder of what is kept."""
+    composed = resolved(compose(tmp_path_factory.mktemp("unused"), *WORDS))
+    return {key: value for key, value in composed.items() if key != "cache_dir"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
+    """The folder of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert live(folder, config) == 0, screen(folder)
+    return folder
+
+
+def files(folder: Path) -> list[str]:
+    """Everything that the run and its cache consist of."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path) for path in found if not path.name.startswith("screen-"))
+
+
+def state(file: Path) -> dict[str, Any]:
+    """A saved state, without what a clock said (offsets count its digits)."""
+    found = torch.load(file, weights_only=False)
+    return {key: value for key, value in found.items() if key not in ("seconds", "offsets")}
+
+
+def assert_equal(found: Any, expected: Any, at: str = "") -> None:
+    """Equal to the bit, tables and tensors of any depth."""
+    assert type(found) is type(expected), at
+    if isinstance(expected, dict):
+        assert list(found) == list(expected), at
+        for key in expected:
+            assert_equal(found[key], expected[key], f"{at}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), at
+        for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_equal(one, other, f"{at}/{number}")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), at
+    elif hasattr(expected, "tobytes"):
+        assert found.tobytes() == expected.tobytes(), at
+    else:
+        assert found == expected, at
+
+
+def assert_same_run(folder: Path, whole: Path) -> None:
+    """The same numbers, rows, weights and files; nothing half-written lies about."""
+    assert files(folder) == files(whole)
+    for file in files(whole):
+        if file.endswith("metrics.jsonl"):
+            assert timeless(folder / file) == timeless(whole / file), file
+        elif file.endswith(("rollouts.jsonl", "checkpoints/best")):
+            assert (folder / file).read_bytes() == (whole / file).read_bytes(), file
+        elif file.endswith("state.pt"):
+            assert_equal(state(folder / file), state(whole / file), file)
+    results = [json.loads((path / "run" / "result.json").read_text()) for path in (folder, whole)]
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+
+
+MOMENTS = {
+    "before the first line": Event("open", r"run/metrics", 1),
+    "in the middle of a line": Event("open", r"run/metrics", 5, "half"),
+    "between a line and its rows": Event("open", r"run/rollouts", 5),
+    "in the middle of a row": Event("open", r"run/rollouts", 11, "half"),
+    "in the middle of a state": Event("open", r"state\.pt", 3, "half"),
+    "before a state gets its name": Event("os.rename", r"\.saving-000006$", 1),
+    "before the state is pointed to": Event("os.rename", r"checkpoints/latest$", 5),
+    "before the best is pointed to": Event("os.rename", r"checkpoints/best$", 1),
+    "between best and latest": Event("open", r"checkpoints/\.latest$", 6),
+    "before old states go": Event("shutil.rmtree", r"checkpoints/\d+$", 1),
+    "while an old state goes": Event("os.rmdir", r"checkpoints/\d+$", 1),
+    "in the middle of keeping the prelude": Event("open", r"cache/.*/state\.pt", 1, "half"),
+    "before the prelude gets its name": Event("os.rename", r"cache/prelude/\.", 1),
+    "before the lines of the end": Event("open", r"run/metrics", 17),
+    "before the result": Event("os.rename", r"result\.json$", 1),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_a_bad_moment(moment: str, tmp_path: Path, whole: Path, config: Config) -> None:
+    assert live(tmp_path, config, MOMENTS[moment]) in (-9, -25), "SIGKILL, or SIGXFSZ in a write"
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert live(tmp_path, config) == 0
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again(seed: int, tmp_path: Path, whole: Path, config: Config) -> None:
+    """Anywhere, replays included; and a line keeps the time at which it was first written."""
+    random, first = Random(seed), dict[tuple[str, int], float]()
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    for _ in range(8):
+        event = Event("", "", random.randint(3, 70), random.choice(("kill", "kill", "half")))
+        if live(tmp_path, config, event) == 0:
+            break
+        if metrics.exists():
+            for line in metrics.read_text().split("\n")[:-1]:
+                values = json.loads(line)
+                first.setdefault((values["phase"], values["step"]), values["time"])
+    assert live(tmp_path, config) == 0
+    assert_same_run(tmp_path, whole)
+    last = {(line["phase"], line["step"]): line["time"] for line in lines(metrics)}
+    assert len(first) > 3 and first.items() <= last.items()
+
+
+@pytest.mark.parametrize(("then", "status"), [("term", -15), ("usr2", 7)])
+def test_a_signal_saves_the_step_and_is_handed_on(
+    then: Literal["term", "usr2"], status: int, tmp_path: Path, whole: Path, config: Config
+) -> None:
+    event = Event("open", r"run/rollouts", 7, then)
+    assert live(tmp_path, config, event) == status
+    assert (tmp_path / "run/checkpoints/latest").read_text() == "000007\n"
+    assert live(tmp_path, config) == 0
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_kept_prelude_is_as_good_as_ones_own(tmp_path: Path, whole: Path, config: Config) -> None:
+    shutil.copytree(whole / "cache", tmp_path / "cache")
+    assert live(tmp_path, config) == 0
+    assert "prelude of 6 steps taken from" in screen(tmp_path)
+    assert_same_run(tmp_path, whole)
+
+
+def test_two_that_start_together_pay_once(tmp_path: Path, whole: Path, config: Config) -> None:
+    shared = config | {"cache_dir": f"{tmp_path}/shared"}
+    folders = tmp_path / "one", tmp_path / "two"
+    with born(folders[0], shared) as one, born(folders[1], shared) as two:
+        one.join(60)
+        two.join(60)
+    taken = ["taken from" in screen(folder) for folder in folders]
+    assert sorted(taken) == [False, True]
+    for folder in folders:
+        assert timeless(folder / "run/metrics.jsonl") == timeless(whole / "run/metrics.jsonl")
+        end = "run/checkpoints/000013/state.pt"
+        assert_equal(state(folder / end), state(whole / end))
+
+
+def screen(folder: Path) -> str:
+    """What all lives of a folder have said."""
+    return "".join(file.read_text() for file in sorted(folder.glob("screen-*")))
+
+
+def test_a_finished_run_returns_its_result_at_once(whole: Path) -> None:
+    kept = {file: (whole / file).stat().st_mtime_ns for file in files(whole)}
+    result = json.loads((whole / "run" / "result.json").read_text())
+    again = run(compose(whole, *WORDS), whole / "run")
+    assert again == result["accuracy"]["final"]["sampled"]["mean"]
+    changed = [file for file in files(whole) if (whole / file).stat().st_mtime_ns != kept[file]]
+    assert changed == []
+
+
+def test_a_folder_of_another_configuration_is_refused(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole / "run", folder)
+    before = {file: (folder / file).read_bytes() for file in os.listdir(folder) if "." in file}
+    with pytest.raises(ValueError, match=r"folder=.*run: holds a run of another configuration"):
+        run(compose(tmp_path, *WORDS, "seed=1"), folder)
+    assert before == {file: (folder / file).read_bytes() for file in before}
