@@ -45,7 +45,9 @@ def explain(error: BaseException) -> str:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose("config", words)
         node = OmegaConf.select(config, parent) if parent else config
-        keys = [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
+        keys = (
+            [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
+        )
         return f"{key}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
 

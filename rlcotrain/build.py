@@ -1,25 +1,19 @@
 """Configuration to objects: the only module that instantiates.
 
-The signature is the schema. Every option names a `_target_` whose keyword arguments are its keys;
-their types are checked here before anything is loaded or submitted.
+What is light is built to be checked, before anything is loaded or submitted; then the rest.
 """
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
-from pydantic import TypeAdapter, ValidationError
 
 from rlcotrain.buffer import Buffer
 from rlcotrain.checkpoint import Checkpoints
@@ -35,19 +29,11 @@ from rlcotrain.provenance import code_hash
 from rlcotrain.record import Record
 from rlcotrain.reward import Mix
 from rlcotrain.schedule import Phase, Schedule
+from rlcotrain.schema import check_schema
 from rlcotrain.seeds import derive_seed
 from rlcotrain.signature import signature
 from rlcotrain.train import Run
 from rlcotrain.types import Grader, Problem, Prompt, Sampling
-
-PLAIN = (int, float, bool, str, type(None), Any)
-# The keys of tables that are no call of a target, which would name its own.
-ROOT = (
-    *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
-    *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
-    *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles", "slurm"),
-)
-TRACKING = ("uri", "experiment", "parent", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +57,7 @@ def check(cfg: DictConfig) -> Parts:
     Nothing is written, no model is loaded.
     """
     config = resolved(cfg)
-    _check_tables(config)
-    check_types(config)
+    check_schema(config)
     dataset = _make(cfg.data)
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
     parts = Parts(
@@ -156,85 +141,11 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
         name: {key: value for key, value in node.items() if borrows or key != "optimizer"}
         for name, node in config["policy"].items()
     }
-    keys = ("seed", "data", "grader", "verifier", "roles", "sampling", "reward", "hardware")
+    names = "seed data grader verifier roles sampling reward hardware engine buffer record"
     return signature(
-        {key: config[key] for key in keys}
-        | {"prelude": prelude, "policies": policies, "engine": config["engine"]}
-        | {"buffer": config["buffer"], "code": code_hash(), "versions": versions()}
+        {key: config[key] for key in names.split()}
+        | {"prelude": prelude, "policies": policies, "code": code_hash(), "versions": versions()}
     )
-
-
-def check_types(config: Mapping[str, Any]) -> None:
-    """Hold every `_target_` node against the signature it will be called with.
-
-    The shallowest first: a group is set at the top, not where it is copied to.
-    """
-    waiting = deque[tuple[str, Any]]([("", config)])
-    while waiting:
-        at, node = waiting.popleft()
-        if isinstance(node, Mapping):
-            if "_target_" in node:
-                _check_call(node, at)
-            waiting += [(f"{at}.{key}".lstrip("."), value) for key, value in node.items()]
-        elif isinstance(node, list):
-            waiting += [(f"{at}[{index}]", value) for index, value in enumerate(node)]
-
-
-def _check_tables(config: Mapping[str, Any]) -> None:
-    """Keys and types of what is no call of a target."""
-    _check_keys("", config, ROOT)
-    _check_keys("tracking", config["tracking"], TRACKING)
-    for name, node in config["policy"].items():
-        _check_keys(f"policy.{name}", node, ("model", "optimizer"))
-    for key, hint in (("seed", int), ("export", bool)):
-        _check_value(key, config[key], hint)
-    stop = config["sampling"]["stop"]
-    _check_value("sampling.stop", stop, list[str])
-    called = config["sampling"] | {"stop": tuple(stop), "_target_": "rlcotrain.types.Sampling"}
-    _check_call(called, "sampling")
-
-
-def _check_keys(at: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    for key in node:
-        if key not in allowed:
-            name = f"{at}.{key}".lstrip(".")
-            raise ValueError(f"{name}: no such key; allowed: {', '.join(allowed)}")
-
-
-def _check_call(node: Mapping[str, Any], at: str) -> None:
-    module, _, name = node["_target_"].rpartition(".")
-    target = getattr(import_module(module), name)
-    parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    given = {key: value for key, value in node.items() if not key.startswith("_")}
-    for key, value in given.items():
-        if key not in parameters:
-            raise ValueError(f"{at}.{key}: no such key; allowed: {', '.join(parameters)}")
-        if key in hints and _is_plain(hints[key]):
-            _check_value(f"{at}.{key}", value, hints[key])
-    required = [
-        key for key, p in parameters.items() if p.default is p.empty and p.kind != p.VAR_KEYWORD
-    ]
-    missing = [key for key in required if key not in given]
-    if missing and not node.get("_partial_"):
-        raise ValueError(f"{at}.{missing[0]}: missing; {name} needs {', '.join(required)}")
-
-
-def _check_value(at: str, value: Any, hint: Any) -> None:
-    try:
-        # Strict, so that `lr=true` is no number and `steps=2.5` no count; an int is a float.
-        TypeAdapter(hint).validate_python(value, strict=True)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise ValueError(f"{at}={value}: {message[0].lower()}{message[1:]}") from None
-
-
-def _is_plain(hint: Any) -> bool:
-    """Whether a hint speaks of plain data only, so that the configuration must match it."""
-    if typing.get_origin(hint) is Literal:
-        return True
-    arguments = [argument for argument in typing.get_args(hint) if argument is not Ellipsis]
-    return hint in PLAIN or (bool(arguments) and all(map(_is_plain, arguments)))
 
 
 def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:

@@ -53,9 +53,10 @@ def draw_curves(folder: Path, title: str) -> Path:
 def _panel(
     axis: Any, heading: str, curves: Sequence[tuple[str, str]], lines: Sequence[Mapping[str, Any]]
 ) -> None:
-    shown = 0
+    shown = found = 0
     for (key, label), colour in zip(curves, COLOURS, strict=False):
         steps, values = series(lines, key)
+        found += len(steps)
         if not steps or (len(curves) > 1 and not any(values)):
             continue
         shown += 1
@@ -69,10 +70,11 @@ def _panel(
     axis.grid(alpha=0.3)
     if heading in ("held-out accuracy", "reward of the rollouts", "shares"):
         axis.set_ylim(-0.03, 1.03)
-    if shown > 1:
+    if shown and len(curves) > 1:
         axis.legend(fontsize=9)
     if not shown:
-        axis.text(0.5, 0.5, "nothing but zero", ha="center", transform=axis.transAxes)
+        words = "nothing but zero" if found else "nothing recorded"
+        axis.text(0.5, 0.5, words, ha="center", transform=axis.transAxes)
 
 
 def series(lines: Sequence[Mapping[str, Any]], key: str) -> Points:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Where and how a run is watched or placed; the numbers that come out do not depend on it.
-OUTSIDE = ("hydra", "tracking", "slurm", "sweep", "folder", "cache_dir")
+OUTSIDE = ("hydra", "tracking", "sweep", "folder", "cache_dir")
 
 
 def signature(config: Mapping[str, Any]) -> str:

@@ -25,8 +25,13 @@ def compose(folder: Path, *words: str) -> DictConfig:
     given = [f"folder={folder}/run", f"cache_dir={folder}/cache", *words]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", given, return_hydra_config=True)
+    task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     HydraConfig.instance().set_config(config)
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    try:  # follow what only Hydra can: nothing of it is left behind
+        task.name, task.tracking.uri = task.name, task.tracking.uri
+    finally:
+        HydraConfig.instance().cfg = None
+    return task
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

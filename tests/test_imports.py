@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A room imports from lower floors only, so never from a neighbour.
 FLOORS = (
-    {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen"},
+    {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen", "schema"},
     {"loss", "data", "grader", "reward", "engine"},
     {"model"},
     {"verifier"},
@@ -55,7 +55,7 @@ HOMES = {
     "sympy": {"grader"},
     "lm_eval": {"evaluate"},
     "matplotlib": {"plots", "sweep"},
-    "pydantic": {"build"},
+    "pydantic": {"schema"},
     "tqdm": {"screen"},
     "torch": {"types", "loss", "model", "engine", "hardware", "checkpoint", "kept", "train"},
 }

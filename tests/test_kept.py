@@ -1,8 +1,10 @@
-import multiprocessing
+import copy
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig
 
 from rlcotrain.build import prelude_signature, resolved
 from rlcotrain.kept import Kept
@@ -47,30 +49,24 @@ def test_one_that_has_begun_pays_without_waiting(tmp_path: Path) -> None:
     assert first.load() == ({"step": 1}, LINES)
 
 
-def hold(folder: Path, ready: Any, done: Any) -> None:
-    with Kept(folder, "abc").turn(wait=True):
-        ready.set()
-        done.wait(30)
-        Kept(folder, "abc").folder.mkdir()
+def test_one_that_has_nothing_waits(tmp_path: Path) -> None:
+    first, second, seen = Kept(tmp_path, "abc"), Kept(tmp_path, "abc"), list[Any]()
+
+    def wait() -> None:
+        with second.turn(wait=True):
+            seen.append(second.load())
+
+    waiting = Thread(target=wait)
+    with first.turn(wait=True):
+        waiting.start()
+        waiting.join(0.2)
+        assert seen == []
+        first.save({"step": 1}, LINES)
+    waiting.join(10)
+    assert seen == [({"step": 1}, LINES)]
 
 
-def test_one_that_has_nothing_waits(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    spawn = multiprocessing.get_context("fork")
-    ready, done = spawn.Event(), spawn.Event()
-    payer = spawn.Process(target=hold, args=(tmp_path, ready, done))
-    payer.start()
-    try:
-        assert ready.wait(30)
-        spawn.Process(target=lambda: done.set(), daemon=True)
-        done.set()
-        with Kept(tmp_path, "abc").turn(wait=True):
-            assert (tmp_path / "abc").exists(), "the payer had ended"
-    finally:
-        payer.kill()
-        payer.join()
-
-
-def test_a_full_disk_keeps_nothing_and_stops_nobody(
+def test_what_cannot_be_written_is_not_kept_and_stops_nobody(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept = Kept(tmp_path, "abc")
@@ -80,8 +76,16 @@ def test_a_full_disk_keeps_nothing_and_stops_nobody(
     assert kept.load() is None and [path.name for path in tmp_path.iterdir()] == ["abc.lock"]
 
 
-def signature_of(folder: Path, *words: str) -> str:
-    return prelude_signature(resolved(compose(folder, *SMALL, *words)))
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
+    return compose(tmp_path_factory.mktemp("unused"), *SMALL)
+
+
+def signature_with(config: DictConfig, word: str) -> str:
+    """Of the configuration with `word` set as on the command line."""
+    config = copy.deepcopy(config)
+    config.merge_with_dotlist([word])
+    return prelude_signature(resolved(config))
 
 
 @pytest.mark.parametrize(
@@ -89,20 +93,27 @@ def signature_of(folder: Path, *words: str) -> str:
     [
         *("seed=1", "model.layers=2", "data.slip_rate=0.5", "sampling.temperature=0.5"),
         *("schedule.prelude.imitate.steps=7", "schedule.prelude.imitate.optimizer.lr=0.1"),
-        *("hardware.micro_batch_tokens=8192", "record.rollouts=1"),
+        *("hardware.micro_batch_tokens=8192", "record.rollouts=1", "buffer.keep=signal"),
     ],
 )
-def test_what_a_prelude_depends_on_makes_another_of_it(tmp_path: Path, word: str) -> None:
-    assert signature_of(tmp_path) != signature_of(tmp_path, word)
+def test_what_a_prelude_depends_on_makes_another_of_it(composed: DictConfig, word: str) -> None:
+    assert signature_with(composed, "seed=0") != signature_with(composed, word)
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        *("optimizer.lr=0.1", "optimizer=sgd", "loss=drgrpo", "schedule.steps=9"),
+        *("optimizer.lr=0.1", "optimizer.algorithm=sgd", "loss.scale=none", "schedule.steps=9"),
         *("schedule.cycle.solve.group_size=4", "evaluation.every=3", "checkpoint.every=7"),
-        *("tracking.experiment=other", "export=true", "name=other"),
+        *("tracking.experiment=other", "export=true", "name=other", "folder=other"),
     ],
 )
-def test_what_comes_after_a_prelude_shares_it(tmp_path: Path, word: str) -> None:
-    assert signature_of(tmp_path) == signature_of(tmp_path, word)
+def test_what_comes_after_a_prelude_shares_it(composed: DictConfig, word: str) -> None:
+    assert signature_with(composed, "seed=0") == signature_with(composed, word)
+
+
+def test_a_prelude_that_borrows_the_optimizer_depends_on_it(composed: DictConfig) -> None:
+    config = copy.deepcopy(composed)
+    config.schedule.prelude.imitate.optimizer = None
+    rates = [signature_with(config, f"optimizer.lr={rate}") for rate in (0.1, 0.2)]
+    assert rates[0] != rates[1]

@@ -25,7 +25,9 @@ def test_a_folder_keeps_its_identity(tmp_path: Path) -> None:
     opened(tmp_path)
     again = json.loads((tmp_path / "run.json").read_text())
     assert (again["id"], again["started"]) == (first["id"], first["started"])
-    with pytest.raises(ValueError, match=r"folder=.*another configuration \(abc, this one is xyz\)"):
+    with pytest.raises(
+        ValueError, match=r"folder=.*another configuration \(abc, this one is xyz\)"
+    ):
         opened(tmp_path, "xyz")
     assert json.loads((tmp_path / "run.json").read_text()) == again
 

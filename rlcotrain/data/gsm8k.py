@@ -21,9 +21,7 @@ MARK = re.compile(r"<<[^<>]*>>")
 class Gsm8k(Finite):
     """`path` holds train.jsonl and test.jsonl (or .jsonl.gz); without it they come from the hub."""
 
-    def __init__(
-        self, *, seed: int, path: str | None, stages: Stages, wording: Wording
-    ) -> None:
+    def __init__(self, *, seed: int, path: str | None, stages: Stages, wording: Wording) -> None:
         super().__init__("gsm8k", wording, load(path, "train"), load(path, "test"), seed, stages)
 
 

@@ -43,7 +43,9 @@ class Speaker:
             texts = [self.decode(np.array([i], np.int32)) for i in range(size)]
             last = {mark[-1] for mark in stop}
             # A byte of a split multi-byte character decodes to U+FFFD: let it be checked as well.
-            self._stop_tokens[stop] = np.array([bool(last & set(t)) or "\ufffd" in t for t in texts])
+            self._stop_tokens[stop] = np.array(
+                [bool(last & set(t)) or "\ufffd" in t for t in texts]
+            )
         return self._stop_tokens[stop]
 
 

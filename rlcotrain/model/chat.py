@@ -71,9 +71,7 @@ class Chat:
 
     def decode_all(self, rows: Sequence[np.ndarray]) -> list[str]:
         """`decode` of many rows at once."""
-        return self.tokenizer.batch_decode(
-            [row.tolist() for row in rows], skip_special_tokens=True
-        )
+        return self.tokenizer.batch_decode([row.tolist() for row in rows], skip_special_tokens=True)
 
     @property
     def _eos(self) -> int:

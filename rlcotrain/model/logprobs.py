@@ -36,7 +36,9 @@ def token_logprobs(
         )
     ]
     return tuple(  # type: ignore[return-value]
-        torch.zeros_like(token_ids_BL, dtype=torch.float32).masked_scatter(scored_BL, torch.cat(flat))
+        torch.zeros_like(token_ids_BL, dtype=torch.float32).masked_scatter(
+            scored_BL, torch.cat(flat)
+        )
         for flat in zip(*parts, strict=True)
     )
 

@@ -226,7 +226,7 @@ class Policy:
         self._reference_version = state["reference_version"]
 
     def export(self, folder: Path) -> None:
-        """Write model (or adapters) and tokenizer as save_pretrained does, in model.export_dtype."""
+        """Write model or adapters and tokenizer like save_pretrained, in model.export_dtype."""
         dtype = getattr(torch, self.source.export_dtype)
         state = {key: tensor.to(dtype) for key, tensor in self.module.state_dict().items()}
         self.module.save_pretrained(folder, state_dict=state)

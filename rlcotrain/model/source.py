@@ -148,7 +148,10 @@ def byte_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerBase:
     core.add_special_tokens([AddedToken(token, special=True) for token in specials])
     core.add_tokens([AddedToken(word, normalized=False, special=False) for word in words])
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        clean_up_tokenization_spaces=False,
     )
 
 
@@ -170,5 +173,7 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
     if tokenizer.eos_token_id is not None:
         found.add(tokenizer.eos_token_id)
     if not found:
-        raise ValueError("model: neither the generation config nor the tokenizer names an eos token")
+        raise ValueError(
+            "model: neither the generation config nor the tokenizer names an eos token"
+        )
     return sorted(found)

@@ -186,6 +186,17 @@ def test_old_from_the_sampler() -> None:
         assert stats.mismatch_max == pytest.approx(0.5, rel=1e-4)
 
 
+def test_the_mismatch_is_measured_before_weights_move() -> None:
+    learner = policy(settings=optimizer(lr=0.03))
+    rows = with_advantages(random_rows(0))
+    sampled = [
+        replace(row, logprobs=line) for row, line in zip(rows, learner.score(rows), strict=True)
+    ]
+    stats = learner.update(sampled, replace(GRPO, minibatches=3, epochs=2), seed=0)
+    assert stats.kl_max > 0.1
+    assert stats.mismatch_max is not None and stats.mismatch_max < 1e-5
+
+
 def test_rows_that_nobody_sampled_have_no_mismatch() -> None:
     silent = [
         replace(row, logprobs=np.full(len(row.token_ids), np.nan, np.float32))
@@ -386,8 +397,9 @@ def test_half_precision_goes_the_same_way(dtype: str, tolerance: float) -> None:
     full = policy(settings=PLAIN_DESCENT)
     half = policy(settings=PLAIN_DESCENT, dtype=dtype)
     before = full.weights()
-    losses = [learner.update(rows, GRPO, seed=0).loss for learner in (full, half)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+    one, other = (learner.update(rows, GRPO, seed=0) for learner in (full, half))
+    assert other.loss == pytest.approx(one.loss, rel=1e-2)
+    assert other.grad_norm == pytest.approx(one.grad_norm, rel=tolerance)
     assert all(weight.dtype == torch.float32 for weight in half.weights().values())
     for name, weight in half.weights().items():
         step, rough = full.weights()[name] - before[name], weight - before[name]
@@ -472,16 +484,16 @@ def test_a_restored_policy_goes_on_to_the_bit(own: bool, dtype: str) -> None:
     settings = optimizer(lr=3e-3, warmup_steps=3, schedule="cosine", decay_steps=20)
     other = None if own else optimizer(lr=1e-2, betas=[0.8, 0.9], warmup_steps=7)
     original = policy(settings=settings, dtype=dtype)
-    for step in range(2):
+    for step in range(4):
         original.use("phase", other)
         original.update(rows, loss, seed=step)
     restored = policy(settings=settings, seed=99, dtype=dtype)
     restored.load_state_dict(saved(original))
-    assert restored.version == 2
-    for step in range(2, 6):
-        if step == 4:  # the own optimizer takes over, or a phase's
+    assert restored.version == 4
+    for step in range(4, 8):
+        if step == 6:  # the own optimizer takes over, or a phase's
             other = optimizer(lr=1e-2) if own else None
-        phase = "phase" if step < 4 else "later"
+        phase = "phase" if step < 6 else "later"
         stats = []
         for learner in (original, restored):
             learner.use(phase, other)

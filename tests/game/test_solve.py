@@ -1,0 +1,90 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rlcotrain.engine.transformers_engine import TransformersEngine
+from rlcotrain.game.solve import Solve
+from rlcotrain.grader.exact import Exact
+from rlcotrain.model.agents import Agents
+from rlcotrain.types import Messages, Problem, Rollout, Sampling, Turn, Verdict, Verifier
+from rlcotrain.verifier.rule import Rule
+from tests.model.tiny import policy
+
+PROBLEMS = [Problem(id=f"p/{n}", question=f"{n}+1?", answer=str(n + 1)) for n in range(3)]
+
+
+def asked(problem: Problem) -> Messages:
+    return ({"role": "user", "content": problem.question},)
+
+
+def turn(**changes: int) -> Turn:
+    fields = {"seed": 0, "step": 5, "group_size": 4} | changes
+    return Turn(**fields, sampling=Sampling(max_tokens=5), messages=asked)
+
+
+@pytest.fixture(scope="module")
+def agents() -> Agents:
+    return Agents({"generator": policy()}, {"generator": "generator"}, TransformersEngine(64))
+
+
+def test_every_problem_has_a_group_of_its_own(agents: Agents) -> None:
+    rows = Solve(verifier=Rule(grader=Exact())).play(PROBLEMS, agents, turn())
+    assert [row.problem.id for row in rows] == ["p/0"] * 4 + ["p/1"] * 4 + ["p/2"] * 4
+    assert [row.peers for row in rows] == [f"5/{n}/generator" for n in range(3) for _ in range(4)]
+    assert {row.role for row in rows} == {"generator"}
+    texts = [row.text for row in rows[:4]]
+    assert len(set(texts)) > 1, "samples of one problem differ"
+
+
+def test_one_problem_drawn_twice_is_two_groups(agents: Agents) -> None:
+    rows = Solve(verifier=Rule(grader=Exact())).play(PROBLEMS[:1] * 2, agents, turn())
+    assert len({row.peers for row in rows}) == 2
+    assert [row.text for row in rows[:4]] != [row.text for row in rows[4:]]
+
+
+def draws(agents: Agents, now: Turn) -> list[tuple[int, ...]]:
+    rows = Solve(verifier=Rule(grader=Exact())).play(PROBLEMS, agents, now)
+    return [tuple(row.token_ids) for row in rows]
+
+
+@pytest.mark.parametrize("key", ["seed", "step"])
+def test_a_draw_follows_from_seed_and_step(agents: Agents, key: str) -> None:
+    assert draws(agents, turn()) == draws(agents, turn())
+    assert draws(agents, turn()) != draws(agents, turn(**{key: 9}))
+
+
+class Length:
+    """Judges by length, says nothing of one row, and speaks once itself."""
+
+    def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]:
+        verdicts = [Verdict(score=len(row.token_ids) / 5) for row in rollouts]
+        verdicts[1] = Verdict(score=None, status="unparsable")
+        return verdicts, [replace(rollouts[0], role="verifier", policy="verifier")]
+
+
+def rewards(rows: Sequence[Rollout]) -> list[float | None]:
+    return [row.earned("outcome") for row in rows]
+
+
+def test_verdicts_are_rewards_and_the_verifiers_rows_come_along(agents: Agents) -> None:
+    verifier: Verifier = Length()
+    rows = Solve(verifier=verifier).play(PROBLEMS, agents, turn())
+    assert len(rows) == 13 and rows[-1].role == "verifier"
+    assert rewards(rows)[1] is None, "no verdict is no reward, not a 0"
+    for row in [rows[0], *rows[2:12]]:
+        (reward,) = row.rewards
+        assert reward.value == len(row.token_ids) / 5 and reward.part == "correct"
+        assert (reward.start, reward.end) == (0, len(row.token_ids))
+    assert rewards(rows)[12] is None
+
+
+def test_what_was_said_is_what_was_sampled(agents: Agents) -> None:
+    rows = Solve(verifier=Rule(grader=Exact())).play(PROBLEMS, agents, turn())
+    for row in rows:
+        assert len(row.token_ids) <= 5 and row.mask.all()
+        assert np.isfinite(row.logprobs).all() and (row.logprobs <= 0).all()
+        assert (
+            row.stop == "length" or row.token_ids[-1] in agents.policies["generator"].chat.stop_ids
+        )
