@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from errno import ENOSPC
 from pathlib import Path
 
 import hydra
@@ -28,6 +29,8 @@ def main(cfg: DictConfig) -> float:
     try:
         return run(cfg, folder)
     except USER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            error.filename = error.filename or str(folder)  # a full disk does not say which
         if DEBUGGING or HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher reports
             raise
         _forget_unstarted(folder)

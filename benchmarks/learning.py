@@ -1,7 +1,7 @@
 """Does the bare command learn, on every seed?  python benchmarks/learning.py [--seeds 5]
 
-Runs `python launch.py seed=N` from nothing, no kept prelude, one after another, each in a process of
-its own, and prints wall time and held-out accuracy before and after with 95 % intervals.
+Runs `python launch.py seed=N` from nothing, no kept prelude, one after another, each in a process
+of its own, and prints wall time and held-out accuracy before and after with 95 % intervals.
 """
 
 import argparse

@@ -187,6 +187,11 @@ def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
                 f"schedule: phase {phase.name} samples nothing, so its loss must be supervised "
                 "(loss=nll)"
             )
+        if phase.game.samples and parts.sampling.temperature == 0:
+            raise ValueError(
+                f"sampling.temperature=0: phase {phase.name} learns from samples, and greedy rows "
+                "of one problem are all the same; it must be above 0"
+            )
         if phase.loss.minibatches > phase.num_prompts:
             raise ValueError(
                 f"loss.minibatches={phase.loss.minibatches}: phase {phase.name} draws "

@@ -19,6 +19,8 @@ OPTIONS = [
 
 def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
     """What an option must be given: files that only its user has."""
+    if option == "game=imitate":
+        return ["loss=nll"]
     if option.startswith("model=") and option != "model=tiny":
         return [f"model.path={checkpoint}"]
     if option == "data=jsonl":
@@ -46,12 +48,10 @@ def test_every_option_composes_and_passes_the_check(
 
 
 @pytest.mark.parametrize("verifier", ["rule", "majority"])
-def test_a_learned_verifier_takes_its_model_from_the_generators_until_told(
-    tmp_path: Path, verifier: str
-) -> None:
-    """The way that policies are shared: set at the source, read where it is copied to."""
+def test_what_is_set_at_its_source_reaches_every_copy(tmp_path: Path, verifier: str) -> None:
     words = ["optimizer.lr=0.5", "model.layers=2", f"verifier={verifier}"]
     config = resolved(compose(tmp_path, *SMALL, *words))
     assert config["policy"]["generator"]["optimizer"]["lr"] == 0.5
     assert config["policy"]["generator"]["model"]["layers"] == 2
     assert config["schedule"]["cycle"]["solve"]["game"]["verifier"] == config["verifier"]
+    assert config["verifier"]["_target_"].endswith(f".{verifier}.{verifier.capitalize()}")

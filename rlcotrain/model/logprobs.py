@@ -71,7 +71,13 @@ def _decoder(model: PreTrainedModel) -> torch.nn.Module:
 
 
 def check_head(model: PreTrainedModel) -> None:
-    """Raise ValueError if the model does more to its logits than its head (soft caps, scaling)."""
+    """Raise ValueError for what scoring and decoding here do not do as the model does.
+
+    That is anything between head and logits (soft caps, scaling), and sliding windows, which count
+    the holes that the engine leaves in its cache.
+    """
+    if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
+        raise ValueError(f"model: {type(model).__name__} has sliding windows: not supported")
     ids = torch.arange(4, device=model.device)[None]
     with torch.no_grad():
         whole = model(input_ids=ids, use_cache=False).logits

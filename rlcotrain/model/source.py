@@ -62,6 +62,7 @@ class Tiny:
         """The model of this configuration and seed, float32 on the CPU."""
         from transformers import Qwen3Config, Qwen3ForCausalLM
 
+        _show_no_bars()
         tokenizer = byte_tokenizer(self.words)
         config = Qwen3Config(
             vocab_size=len(tokenizer),
@@ -111,6 +112,7 @@ class Pretrained:
         """Weights in float32 on the CPU. Raises ValueError if `path` holds no model."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        _show_no_bars()
         where = self._folder() or self.name
         tokenizer = AutoTokenizer.from_pretrained(where)
         if self.chat == "template" and not tokenizer.chat_template:
@@ -153,6 +155,13 @@ def byte_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerBase:
         eos_token="<eos>",
         clean_up_tokenization_spaces=False,
     )
+
+
+def _show_no_bars() -> None:
+    """Bars of loading and saving would stand between the lines of the run's own progress."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> PreTrainedModel:

@@ -16,7 +16,12 @@ def chains(
 ) -> Arithmetic:
     return Arithmetic(
         stages={},
-        seed=seed, levels=[1, 2, 3], slip=slip, slip_rate=rate, held_out=0.1, wording=Wording()
+        seed=seed,
+        levels=[1, 2, 3],
+        slip=slip,
+        slip_rate=rate,
+        held_out=0.1,
+        wording=Wording(),
     )
 
 

@@ -25,7 +25,9 @@ def folder(path: Path, *train: dict[str, str]) -> str:
 
 
 def gsm8k(path: str) -> Gsm8k:
-    return Gsm8k(seed=0, path=path, stages={}, wording=Wording(template="Question: {question}\nAnswer:"))
+    return Gsm8k(
+        seed=0, path=path, stages={}, wording=Wording(template="Question: {question}\nAnswer:")
+    )
 
 
 def test_a_row_word_by_word(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ from rlcotrain.data.wording import Wording
 def sampler() -> Uniform:
     data = Arithmetic(
         stages={},
-        seed=5, levels=[2, 3], slip="wrap", slip_rate=0.6, held_out=0.1, wording=Wording()
+        seed=5,
+        levels=[2, 3],
+        slip="wrap",
+        slip_rate=0.6,
+        held_out=0.1,
+        wording=Wording(),
     )
     return Uniform(data)
 

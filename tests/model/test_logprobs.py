@@ -219,3 +219,10 @@ def test_tied_embeddings_and_adapters_are_scored_alike(qwen: Path) -> None:
             torch.testing.assert_close(
                 logprobs_BL[scored_BL], plain_logprobs(network, row), rtol=0, atol=1e-5
             )
+
+
+def test_sliding_windows_are_refused() -> None:
+    windowed = model()
+    windowed.config.layer_types = [*windowed.config.layer_types[:-1], "sliding_attention"]
+    with pytest.raises(ValueError, match="has sliding windows: not supported"):
+        check_head(windowed)
