@@ -72,7 +72,9 @@ def live(folder: Path, config: dict[str, Any], event: Event | None = None) -> in
     """One life of a run in folder/run; its exit status, below 0 for a signal that ended it."""
     with born(folder, config, event) as process:
         process.join(60)
-    return process.exitcode
+        status = process.exitcode
+    assert status is not None, "it hangs"
+    return int(status)
 
 
 @contextmanager
