@@ -6,9 +6,10 @@ only, and no postponed annotations, because Hydra executes plugins outside `sys.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rlcotrain import sweep
 from rlcotrain.signature import signature
 
 EXECUTORS = ("inline", "local")
+SECONDS_TO_DELIVER = 30.0
 
 # What belongs to the sweep as a whole. Hydra drops in silence what a point says of it.
 SWEEP_WIDE = {
@@ -76,26 +78,49 @@ class RlcotrainLauncher(Launcher):
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())
         names, points = self._points(job_overrides, initial_job_idx)
+        with self._alone():
+            self._launch(points)
+        return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the sweep's folder: two launches would overwrite each other's notes of the points,
+        and run them twice. The place of a dead one is free at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "sweep.lock", "ab") as lock:
+            try:
+                flock(lock, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                sys.exit(
+                    f"{self.folder}: another launch is at this sweep; let it end, or choose "
+                    "another name with sweep=NAME"
+                )
+            yield
+
+    def _launch(self, points: Mapping[str, Point]) -> None:
+        """Run what is not finished and report. Exits with 1 if any point failed."""
         self.sweep = sweep.Sweep.read(self.folder)
         for name, point in points.items():
             self.sweep.points[name] = sweep.Noted(list(point.config.hydra.overrides.task))
         todo = {name: point for name, point in points.items() if not self._finished(name)}
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
-        parent = self._open_parent(todo) if todo else None
+        if todo:
+            self._open_parent(todo)
         self.sweep.write(self.folder)
         interrupted = not self._run(todo)
         rows = {row.signature: row for row in sweep.read(self.folder)}
         files = self._report(list(rows.values()))
         failed = [rows[name] for name in points if rows[name].status != "finished"]
-        if parent is not None:
-            status = "KILLED" if interrupted else "FAILED" if failed else "FINISHED"
-            self._close_parent(parent, status, files)
+        if self.config.tracking.uri is not None:
+            finished = all(row.status == "finished" for row in rows.values())
+            status = "KILLED" if interrupted else "FINISHED" if finished else "FAILED"
+            self._close_parent(status, files)
+            self._deliver(name for name in points if name not in todo)
         if interrupted:
             sys.exit("interrupted; the same command goes on where this one stopped")
         if failed:
             named = [f"  {points[row.signature].label}: {row.reason}" for row in failed]
             sys.exit("\n".join([f"{len(failed)} of {len(points)} points failed:", *named]))
-        return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
 
     def _points(
         self, job_overrides: Sequence[Sequence[str]], first: int
@@ -175,34 +200,56 @@ class RlcotrainLauncher(Launcher):
         why = f": {row.reason}" if row.reason else ""
         print(f"{point} {row.status}{found}{why}", flush=True)
 
-    def _open_parent(self, todo: Mapping[str, Point]) -> str | None:
-        """The MLflow run of the sweep, told to every point; None without a tracker."""
-        from rlcotrain.provenance import git_tags
-        from rlcotrain.tracking import open_sweep
+    def _open_parent(self, todo: Mapping[str, Point]) -> None:
+        """Tell every point its sweep and, if the tracker has it already, the sweep's MLflow run."""
+        from rlcotrain.tracking import resolve
 
-        if self.config.tracking.uri is None:
-            return None
-        try:
-            parent = open_sweep(*self._tracker, self.sweep.id, self.sweep.name, git_tags())
-        except Exception as error:  # a tracker can throw anything, and stops no sweep
-            print(f"MLflow has no run for this sweep, its points go on without: {error}")
-            return None
-        self.sweep.parent = parent
+        parent = None
+        if self.config.tracking.uri is not None:
+            try:
+                parent = self.sweep.parent = self._parent()
+            except Exception as error:  # a tracker can throw anything, and stops no sweep
+                print(f"MLflow has no run for this sweep yet, its points go on without: {error}")
+        told = {"id": self.sweep.id, "name": self.sweep.name}
         for point in todo.values():
-            OmegaConf.update(point.config, "tracking.parent", parent, force_add=True)
-        return parent
+            uri = point.config.tracking.uri and resolve(point.config.tracking.uri)
+            tracking = {"uri": uri, "parent": parent, "sweep": told}
+            OmegaConf.update(point.config, "tracking", tracking, force_add=True)
 
-    def _close_parent(self, parent: str, status: str, files: Sequence[Path]) -> None:
+    def _close_parent(self, status: str, files: Sequence[Path]) -> None:
+        """Found again or made: the tracker may have been down at the launch, or at the last one."""
         from rlcotrain.tracking import close_sweep
 
         try:
-            close_sweep(*self._tracker, parent, status, files)
+            self.sweep.parent = self._parent()
+            close_sweep(*self._tracker, self.sweep.parent, status, files)
         except Exception as error:
-            print(f"MLflow did not get the table: {error}")
+            print(f"MLflow did not get the table, the same command again delivers it: {error}")
+        self.sweep.write(self.folder)
+
+    def _parent(self) -> str:
+        """Id of the sweep's MLflow run, now running."""
+        from rlcotrain.provenance import git_tags
+        from rlcotrain.tracking import open_sweep
+
+        return open_sweep(*self._tracker, self.sweep.id, self.sweep.name, git_tags())
+
+    def _deliver(self, finished: Iterable[str]) -> None:
+        """What earlier launches still owe the tracker; one failure speaks for all."""
+        from rlcotrain.tracking import deliver, sync_command
+
+        owed = (deliver(self.folder / name, SECONDS_TO_DELIVER) for name in finished)
+        if reason := next(filter(None, owed), None):
+            print(
+                f"MLflow lacks a part of this sweep ({reason}); to deliver it: "
+                f"{sync_command(self.folder)}"
+            )
 
     @property
     def _tracker(self) -> tuple[str, str]:
-        return self.config.tracking.uri, self.config.tracking.experiment
+        from rlcotrain.tracking import resolve
+
+        return resolve(self.config.tracking.uri), self.config.tracking.experiment
 
     def _report(self, rows: Sequence[sweep.Row]) -> list[Path]:
         """Table on the screen, as CSV and as a plot; the two files."""

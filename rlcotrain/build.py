@@ -83,7 +83,6 @@ def check(cfg: DictConfig) -> Parts:
 
 def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
     """The run of a configuration and its checked parts; models are loaded here."""
-    parts.hardware.prepare()
     policies = {
         str(name): Policy(
             name=str(name),
@@ -141,11 +140,21 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
         name: {key: value for key, value in node.items() if borrows or key != "optimizer"}
         for name, node in config["policy"].items()
     }
-    names = "seed data grader verifier roles sampling reward hardware engine buffer record"
+    names = "seed data grader verifier roles sampling reward hardware engine buffer"
+    paths = [config["data"].get(key) for key in ("path", "test_path")]
+    paths += [node["model"].get("path") for node in policies.values()]
     return signature(
         {key: config[key] for key in names.split()}
         | {"prelude": prelude, "policies": policies, "code": code_hash(), "versions": versions()}
+        | {"lines": config["record"], "files": [_stamps(path) for path in paths if path]}
     )
+
+
+def _stamps(path: str) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of a file or of a folder's: a changed input is another one."""
+    where = Path(path).expanduser()
+    files = sorted(where.iterdir()) if where.is_dir() else [where]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
@@ -187,6 +196,16 @@ def _refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
                 f"schedule: phase {phase.name} samples nothing, so its loss must be supervised "
                 "(loss=nll)"
             )
+        if phase.game.samples and phase.loss.baseline == "constant":
+            raise ValueError(
+                f"schedule: phase {phase.name} samples, and a supervised loss (loss=nll) would "
+                "teach it whatever it said"
+            )
+        if phase.game.samples and parts.buffer.keep == "signal" and not phase.loss.compares_peers:
+            raise ValueError(
+                f"buffer.keep=signal: the loss of phase {phase.name} does not compare peers, so "
+                "groups that are all right or all wrong have a signal too"
+            )
         if phase.game.samples and parts.sampling.temperature == 0:
             raise ValueError(
                 f"sampling.temperature=0: phase {phase.name} learns from samples, and greedy rows "
@@ -206,6 +225,11 @@ def _refuse_problems(parts: Parts) -> None:
     for phase in parts.schedule.phases:
         for problem in _problems(parts.dataset, phase):
             _check_answer(parts.evaluation.grader, problem)
+            if problem.answer is None and phase.game.verifier.needs_answers:
+                raise ValueError(
+                    f"problem {problem.id} has no known answer, as verifier=rule needs; "
+                    "verifier=majority does without"
+                )
             if not phase.game.samples and problem.solution is None:
                 raise ValueError(
                     f"schedule: phase {phase.name} imitates worked solutions and problem "

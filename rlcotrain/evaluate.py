@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +51,8 @@ class Evaluation:
         between_problems: int,
         levels: Sequence[int] | None,
         temperature: float,
+        top_p: float,
+        top_k: int,
         dataset: Dataset,
         grader: Grader,
         sampling: Sampling,
@@ -75,8 +77,8 @@ class Evaluation:
         self.messages = dataset.wording.messages
         self.grader = grader
         self.sampling = {
-            "sampled": _with_temperature(sampling, temperature),
-            "greedy": _with_temperature(sampling, 0.0),
+            "sampled": replace(sampling, temperature=temperature, top_p=top_p, top_k=top_k),
+            "greedy": replace(sampling, temperature=0.0),
         }
         self.seed = seed
 
@@ -133,13 +135,6 @@ def paired_change(before: np.ndarray, after: np.ndarray) -> Interval:
     return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
 
 
-def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
-    """Unbiased chance that one of k samples is right: 1 - C(n - c, k) / C(n, k) (2107.03374)."""
-    if not 1 <= k <= num_samples:
-        raise ValueError(f"k={k}: pass@k needs 1 <= k <= the {num_samples} samples there are")
-    return 1.0 - math.comb(num_samples - num_right, k) / math.comb(num_samples, k)
-
-
 def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:
     """`accuracy/<mode>` with interval ends, by level where there are several, and what is odd."""
     metrics: dict[str, float] = {}
@@ -191,13 +186,3 @@ def _is_lucky(row: Rollout, grade: Grade) -> bool:
 def _marks(text: str | None) -> list[str]:
     """What stands in `<step>` marks, in order."""
     return [part.split("</step>")[0] for part in (text or "").split("<step>")[1:]]
-
-
-def _with_temperature(sampling: Sampling, temperature: float) -> Sampling:
-    return Sampling(
-        temperature=temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        max_tokens=sampling.max_tokens,
-        stop=sampling.stop,
-    )

@@ -19,8 +19,8 @@ class Hardware:
     dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
     threads: CPU threads; runs are reproducible to the bit at a given number.
     micro_batch_tokens: padded tokens of one forward and backward pass.
-    logprob_chunk: tokens whose [tokens, V] float32 logits exist at once.
-    engine_rows: rows decoded together.
+    logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
+    engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
     """
 
     device: Literal["cpu", "cuda"]
@@ -29,13 +29,18 @@ class Hardware:
     micro_batch_tokens: int
     logprob_chunk: int
     engine_rows: int
+    engine_tokens: int
 
     def __post_init__(self) -> None:
-        for key in ("threads", "micro_batch_tokens", "logprob_chunk", "engine_rows"):
+        for key in (
+            "threads",
+            "micro_batch_tokens",
+            "logprob_chunk",
+            "engine_rows",
+            "engine_tokens",
+        ):
             if getattr(self, key) < 1:
                 raise ValueError(f"hardware.{key}={getattr(self, key)}: must be 1 or more")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("hardware.device=cuda: no GPU is visible here; use hardware=cpu")
 
     @property
     def torch_device(self) -> torch.device:
@@ -46,10 +51,14 @@ class Hardware:
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     def prepare(self) -> None:
-        """Process-wide settings; the CPU is deterministic at a fixed number of threads."""
+        """Process-wide settings. ValueError without the device: only where the run runs, since a
+        sweep is checked on a node that may have none.
+        """
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("hardware.device=cuda: no GPU is visible here; use hardware=cpu")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         torch.set_num_threads(self.threads)
-        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32 = self.dtype != "float32"
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32")

@@ -17,7 +17,7 @@ from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.record import write_json
 from rlcotrain.screen import say
 from rlcotrain.signature import signature
-from rlcotrain.tracking import Mirror, ui_command
+from rlcotrain.tracking import Mirror, deliver, resolve, sync_command, ui_command
 from rlcotrain.train import train
 
 SECONDS_TO_DELIVER = 30.0
@@ -29,16 +29,21 @@ def run(cfg: DictConfig, folder: Path) -> float:
     A finished run returns its result at once. A failure is written to result.json and raised.
     """
     parts, config = check(cfg), resolved(cfg)
-    record = parts.record(folder)
+    parts.hardware.prepare()
+    record, tracking = parts.record(folder), config["tracking"]
+    if tracking["uri"] is not None:
+        tracking["uri"] = resolve(tracking["uri"])
     with _alone(folder):
-        record.open(signature(config), name_of(config), _tags(config), config["tracking"])
+        record.open(signature(config), name_of(config), _tags(config), tracking)
         result = record.result()
         if result is None or result["status"] != "finished":
             (folder / "result.json").unlink(missing_ok=True)  # of a life that failed
             _warn(parts)
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
             result = _train(cfg, parts, folder)
-    _tell(result, folder, config["tracking"]["uri"])
+        elif tracking["uri"] is not None:
+            _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
+    _tell(result, folder, tracking["uri"])
     return float(result["accuracy"]["final"]["sampled"]["mean"])
 
 
@@ -62,7 +67,11 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
     if mirror is not None:
         mirror.start()
     try:
-        result = train(build(cfg, parts, folder))
+        built = build(cfg, parts, folder)
+        for name, policy in built.policies.items():
+            every, trained = policy.num_parameters
+            say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
+        result = train(built)
     except Exception as error:
         _close(
             cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror
@@ -78,15 +87,24 @@ def _close(
     config = resolved(cfg)
     result = result | {"signature": signature(config)}
     if (folder / "metrics.jsonl").exists():
-        draw_curves(folder, name_of(config))
+        try:
+            draw_curves(folder, name_of(config))
+        except OSError as error:  # a full disk must not hide why the run ended
+            say(f"no curves: {error}")
     write_json(folder / "result.json", result)
-    if mirror is not None and (reason := mirror.close(SECONDS_TO_DELIVER)) is not None:
-        say(f"MLflow lacks a part of this run ({reason}); `make sync` delivers what is missing")
+    if mirror is not None:
+        _lacks(folder, mirror.close(SECONDS_TO_DELIVER))
     return result
 
 
+def _lacks(folder: Path, reason: str | None) -> None:
+    """Say what to type where the tracker did not get everything."""
+    if reason is not None:
+        say(f"MLflow lacks a part of this run ({reason}); to deliver it: {sync_command(folder)}")
+
+
 def name_of(config: Mapping[str, Any]) -> str:
-    """What a person calls the run: its model, data, loss and seed."""
+    """What a person calls the run: its experiment and seed."""
     return f"{config['name']}-s{config['seed']}"
 
 

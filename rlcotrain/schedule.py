@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.agents import Agents
 from rlcotrain.model.optimizer import Optimizer
-from rlcotrain.types import Problem, Rollout, Turn
+from rlcotrain.types import Problem, Rollout, Turn, Verifier
 
 
 class Game(Protocol):
@@ -20,6 +20,7 @@ class Game(Protocol):
 
     streams: tuple[str, ...]
     samples: bool
+    verifier: Verifier
 
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]: ...
 

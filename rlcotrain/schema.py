@@ -22,7 +22,7 @@ ROOT = (
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
 )
-TRACKING = ("uri", "experiment", "parent", "label")
+TRACKING = ("uri", "experiment", "parent", "sweep", "label")
 
 
 def check_schema(config: Mapping[str, Any]) -> None:

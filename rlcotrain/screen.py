@@ -10,7 +10,7 @@ from tqdm import tqdm
 SHOWN = {  # metric -> (label, format)
     "generator/reward/outcome": ("reward", ".3f"),
     "accuracy/sampled": ("accuracy", ".3f"),
-    "generator/approx_kl": ("kl", ".2g"),
+    "generator/mismatch_kl": ("sampler kl", ".1g"),
     "time/tokens_per_second": ("tok/s", ",.0f"),
 }
 SECONDS_BETWEEN_LINES = 5.0

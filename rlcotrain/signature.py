@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 # Where and how a run is watched or placed; the numbers that come out do not depend on it.
-OUTSIDE = ("hydra", "tracking", "sweep", "folder", "cache_dir")
+OUTSIDE = (
+    *("hydra", "tracking", "sweep", "folder", "cache_dir"),
+    *("name", "export", "record", "checkpoint"),
+)
 
 
 def signature(config: Mapping[str, Any]) -> str:

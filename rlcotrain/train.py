@@ -58,7 +58,6 @@ class Run:
             "sampler": self.player.sampler.state_dict(),
             "buffer": self.buffer.state_dict(),
             "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
-            "torch_rng": torch.get_rng_state(),
             "scores": self.scores,
             "best": self.best,
             "seconds": self.elapsed(),
@@ -80,7 +79,6 @@ class Run:
         self.buffer.load_state_dict(state["buffer"])
         for name, policy in self.policies.items():
             policy.load_state_dict(state["policies"][name])
-        torch.set_rng_state(state["torch_rng"])
         self.scores, self.best, self.seconds = state["scores"], state["best"], state["seconds"]
         self.agents.sync()
 

@@ -4,7 +4,7 @@ Legend for shapes: P prompt tokens, T completion tokens, B rows, L padded length
 Token arrays are numpy (int32, float32) until collate and tensors after it.
 
 Alignment law: index t of every per-token array speaks about *token t*, never about the
-prediction made at t. The shift by one happens in one place, `rlcotrain.model.policy`.
+prediction made at t. The shift by one happens in one place, `rlcotrain.model.logprobs`.
 """
 
 from __future__ import annotations
@@ -177,6 +177,7 @@ class Sampling:
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1 (off)"),
             "top_k": (self.top_k >= 0, "0 (off) or more"),
             "max_tokens": (self.max_tokens >= 1, "1 or more"),
+            "stop": (all(self.stop), "strings that are not empty"),
         }
         for key, (holds, allowed) in checks.items():
             if not holds:
@@ -206,6 +207,8 @@ class Grader(Protocol):
 
 class Verifier(Protocol):
     """Whoever says what is right. Judges whole groups; returns its own rows if it spoke."""
+
+    needs_answers: bool  # whether it can judge only problems whose answer is known
 
     def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]: ...
 

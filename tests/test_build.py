@@ -176,9 +176,22 @@ def test_answers_that_the_grader_cannot_read(tmp_path: Path, sums: Path) -> None
     check(jsonl(tmp_path, sums, "grader=exact"))
 
 
-def test_data_without_answers_cannot_be_evaluated(tmp_path: Path, sums: Path) -> None:
-    config = jsonl(tmp_path, sums, "data.answer_field=null", "verifier=majority")
-    assert_refused(config, "evaluation: held-out problem sums/... has no known answer")
+def test_problems_without_answers_want_a_verifier_that_needs_none(
+    tmp_path: Path, sums: Path
+) -> None:
+    with sums.open("a") as stream:
+        stream.write(json.dumps({"question": "1+1+1?", "answer": None}) + "\n")
+    message = "problem sums/41 has no known answer, as verifier=rule needs"
+    assert_refused(jsonl(tmp_path, sums), message)
+    check(jsonl(tmp_path, sums, "verifier=majority"))
+
+
+def test_what_would_teach_the_wrong_thing_is_refused(tmp_path: Path) -> None:
+    solve = ("schedule=rl", *SMALL)
+    assert_refused(compose(tmp_path, *solve, "loss=nll"), "a supervised loss (loss=nll) would")
+    assert_refused(compose(tmp_path, *solve, "sampling.temperature=0"), "sampling.temperature=0")
+    whitened = compose(tmp_path, *solve, "loss=reinforce_pp", "buffer=signal")
+    assert_refused(whitened, "buffer.keep=signal: the loss of phase solve does not compare peers")
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rlcotrain.build import check, resolved
+from rlcotrain.job import run
 from tests.runs import CONF, SMALL, compose
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "local")
@@ -21,6 +22,8 @@ def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
     """What an option must be given: files that only its user has."""
     if option == "game=imitate":
         return ["loss=nll"]
+    if option == "loss=nll":
+        return ["game=imitate"]
     if option.startswith("model=") and option != "model=tiny":
         return [f"model.path={checkpoint}"]
     if option == "data=jsonl":
@@ -39,12 +42,16 @@ def test_every_option_composes_and_passes_the_check(
 ) -> None:
     words = [*SMALL, "evaluation.between_problems=1", option, *needs(option, sums, checkpoint)]
     config = compose(tmp_path, *words)
-    if config.hardware.device == "cuda" and not torch.cuda.is_available():
-        with pytest.raises(ValueError, match=r"hardware\.device=cuda: no GPU is visible here"):
-            check(config)
-    else:
-        check(config)
+    check(config)
     assert not (tmp_path / "run").exists(), "a check writes nothing"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_missed_where_the_run_runs(tmp_path: Path) -> None:
+    config = compose(tmp_path, *SMALL, "hardware=gpu")
+    with pytest.raises(ValueError, match=r"hardware\.device=cuda: no GPU is visible here"):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("verifier", ["rule", "majority"])

@@ -12,7 +12,6 @@ from rlcotrain.evaluate import (
     Evaluation,
     accuracy_metrics,
     paired_change,
-    pass_at_k,
     summary,
     wilson,
 )
@@ -70,23 +69,6 @@ def test_pairing_is_sharper_than_two_intervals() -> None:
 def test_no_change_is_exactly_none() -> None:
     found = paired_change(scores(3, 9), scores(3, 9))
     assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("samples", "right", "k", "chance"),
-    [
-        *((16, 3, 1, 0.1875), (16, 3, 4, 0.607143), (16, 3, 8, 0.9)),
-        *((8, 1, 4, 0.5), (4, 2, 4, 1.0), (4, 0, 4, 0.0)),
-    ],
-)
-def test_pass_at_k_of_the_research_notes(samples: int, right: int, k: int, chance: float) -> None:
-    assert pass_at_k(samples, right, k) == pytest.approx(chance, abs=1e-6)
-
-
-@pytest.mark.parametrize("k", [0, 5])
-def test_pass_at_more_than_was_sampled_is_refused(k: int) -> None:
-    with pytest.raises(ValueError, match=rf"k={k}: pass@k needs 1 <= k <= the 4 samples"):
-        pass_at_k(4, 2, k)
 
 
 def problem(number: int, level: int) -> Problem:
@@ -161,6 +143,8 @@ def evaluation(**changes: Any) -> Evaluation:
         "between_problems": 6,
         "levels": None,
         "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
         "dataset": data,
         "grader": GRADER,
         "sampling": Sampling(max_tokens=6),
@@ -171,7 +155,9 @@ def evaluation(**changes: Any) -> Evaluation:
 
 def test_the_same_problems_and_the_same_draws_every_time() -> None:
     speaker = policy()
-    agents = Agents({"generator": speaker}, {"generator": "generator"}, TransformersEngine(64))
+    agents = Agents(
+        {"generator": speaker}, {"generator": "generator"}, TransformersEngine(64, 4096)
+    )
     whole = evaluation().run(agents, "generator", 12)
     again = evaluation().run(agents, "generator", 12)
     few = evaluation().run(agents, "generator", 6)
@@ -188,7 +174,9 @@ def test_the_same_problems_and_the_same_draws_every_time() -> None:
 def test_the_accuracies_it_names_are_those_it_gives() -> None:
     made = evaluation()
     speaker = policy()
-    agents = Agents({"generator": speaker}, {"generator": "generator"}, TransformersEngine(64))
+    agents = Agents(
+        {"generator": speaker}, {"generator": "generator"}, TransformersEngine(64, 4096)
+    )
     for count in (6, 12):
         assert set(made.accuracies) <= set(accuracy_metrics(made.run(agents, "generator", count)))
     assert made.accuracies[:3] == [

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,40 @@ def test_a_sweep_goes_on_reports_and_resumes(tmp_path: Path, conf: Path) -> None
     again = launch(conf, folder, "optimizer.lr=1e-3", "optimizer.warmup_steps=0")
     assert again.returncode == 0 and "1 points, 1 finished already" in again.stdout
     assert (folder / good.signature / "result.json").stat().st_mtime_ns == result
+
+
+def test_a_tracker_that_was_down_gets_the_sweep_from_the_same_command(
+    tmp_path: Path, conf: Path
+) -> None:
+    place, folder = tmp_path / "store", tmp_path / "late"
+    place.touch()  # a file where the tracker's folder should be
+    uri = f"sqlite:///{place}/mlflow.db"
+    done = launch(conf, folder, f"tracking.uri={uri}")
+    assert done.returncode == 0 and "MLflow has no run for this sweep yet" in done.stdout
+    (row,) = sweep.read(folder)
+    command = f"python -m rlcotrain.tracking sync {folder / row.signature}"
+    assert command in done.stdout + done.stderr
+    place.unlink()
+    assert launch(conf, folder, f"tracking.uri={uri}").returncode == 0
+    client, experiment = prepare(uri, "rlcotrain")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    parent, point = runs.pop("late"), runs.popitem()[1]
+    assert not runs and {parent.info.status, point.info.status} == {"FINISHED"}
+    assert point.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"table.csv", "sweep.png"}
+
+
+def test_a_second_launch_of_a_sweep_is_refused(tmp_path: Path, conf: Path) -> None:
+    with open(tmp_path / "sweep.lock", "ab") as lock:
+        flock(lock, LOCK_EX)
+        done = launch(conf, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"{tmp_path}: another launch is at this sweep; let it end, or choose another name with "
+        "sweep=NAME"
+    ]
+    assert not (tmp_path / "sweep.json").exists()
 
 
 def jobs(folder: Path) -> dict[str, int]:

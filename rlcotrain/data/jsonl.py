@@ -11,7 +11,8 @@ from rlcotrain.types import Problem
 class Jsonl(Finite):
     """Named after its file. Without `test_path`, a share `held_out` of `path` is for testing.
 
-    A field that is None is not read: no answers, no worked solutions, all of level 1.
+    Fields for solutions and levels may be None: no worked solutions, all of level 1. A row may hold
+    null for its answer: it is trained on by verifiers that need none, and never for testing.
     """
 
     def __init__(
@@ -22,7 +23,7 @@ class Jsonl(Finite):
         test_path: str | None,
         held_out: float,
         question_field: str,
-        answer_field: str | None,
+        answer_field: str,
         solution_field: str | None,
         level_field: str | None,
         stages: Stages,
@@ -37,6 +38,7 @@ class Jsonl(Finite):
             test = [read_problem(f"{name}/test", row, *fields) for row in rows]
         else:
             test = [problem for problem in train if is_held_out(problem.question, held_out)]
+        test = [problem for problem in test if problem.answer is not None]
         tested = {problem.question for problem in test}
         train = [problem for problem in train if problem.question not in tested]
         if not train or not test:
@@ -51,7 +53,7 @@ def read_problem(
     name: str,
     row: Row,
     question_field: str,
-    answer_field: str | None,
+    answer_field: str,
     solution_field: str | None,
     level_field: str | None,
 ) -> Problem:
@@ -59,7 +61,7 @@ def read_problem(
     return Problem(
         id=f"{name}/{row.line}",
         question=row.text(question_field),
-        answer=None if answer_field is None else row.text(answer_field),
+        answer=None if row.holds_null(answer_field) else row.text(answer_field),
         solution=None if solution_field is None else row.text(solution_field),
         level=1 if level_field is None else row.number(level_field),
         task=name,

@@ -26,6 +26,10 @@ class Row:
             raise self.error(f"field {field!r} {held}, expected text or a number (has: {fields})")
         return str(value)
 
+    def holds_null(self, field: str) -> bool:
+        """Whether the field is there and says that nothing is known."""
+        return self.values.get(field, "") is None
+
     def number(self, field: str) -> int:
         """A field that holds a whole number, as such or as text. ValueError where it does not."""
         text = self.text(field)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from rlcotrain.engine.draw import draw_tokens, uniforms
+from rlcotrain.engine.head import head_logits
 from rlcotrain.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class Speaker:
 class TransformersEngine:
     """`generate` for policies that live in this process; their weights are always the newest."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, rows: int, tokens: int) -> None:
+        """At most `rows` at once, and no more than a cache of `tokens` has room for."""
+        self.rows, self.tokens = rows, tokens
         self.speakers: dict[str, Speaker] = {}
 
     def sync(self, speakers: dict[str, Speaker]) -> None:
@@ -73,8 +75,10 @@ class TransformersEngine:
         done: list[Completion | None] = [None] * len(prompts)
         training = speaker.module.training
         speaker.module.eval()
-        for start in range(0, len(order), self.rows):
-            part = order[start : start + self.rows]
+        longest = max(map(len, prompts), default=0) + sampling.max_tokens
+        together = max(min(self.rows, self.tokens // longest), 1)
+        for start in range(0, len(order), together):
+            part = order[start : start + together]
             rows = _Decode(speaker, [prompts[i] for i in part], [seeds[i] for i in part], sampling)
             with torch.inference_mode(), speaker.autocast():
                 for i, completion in zip(part, rows.run(), strict=True):
@@ -108,7 +112,7 @@ class _Decode:
         rows = np.arange(len(self.prompts))  # the rows still in the batch
         hidden = self._prefill()
         for position in range(self.sampling.max_tokens):
-            logits = self.speaker.module.get_output_embeddings()(hidden)
+            logits = head_logits(self.speaker.module, hidden)
             drawn, logprobs = draw_tokens(
                 logits, self.sampling, uniforms(self.seeds[rows], position)
             )

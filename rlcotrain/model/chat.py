@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,8 +19,8 @@ class Chat:
     """A tokenizer and the way its model is spoken to.
 
     `raw` gives the model the bare text of the messages, one below the other (base models);
-    `template` the model's own chat template (instruct models). `max_length` is prompt and
-    completion together.
+    `template` the model's own chat template (instruct models), told `template_options`.
+    `max_length` is prompt and completion together.
     """
 
     def __init__(
@@ -29,11 +29,13 @@ class Chat:
         style: Style,
         stop_ids: Sequence[int],
         max_length: int,
+        template_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.style = style
         self.stop_ids = tuple(stop_ids)
         self.max_length = max_length
+        self.template_options = dict(template_options or {})
 
     def prompt_ids(self, messages: Messages) -> np.ndarray:
         """[P] int32, ready to be continued by the model."""
@@ -47,7 +49,7 @@ class Chat:
         if self.style == "raw":
             return "\n".join(message["content"] for message in messages)
         text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
+            list(messages), tokenize=False, add_generation_prompt=True, **self.template_options
         )
         assert isinstance(text, str)
         return text

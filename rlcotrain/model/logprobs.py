@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from rlcotrain.engine.head import head_logits
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -52,10 +54,9 @@ def _chunk_scores(
     recompute: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores of one chunk; with several chunks the logits are computed again in the backward."""
-    head = model.get_output_embeddings()
 
     def scores(hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits_NV = head(hidden).float() / temperature_N[:, None]
+        logits_NV = head_logits(model, hidden) / temperature_N[:, None]
         logprobs_NV = torch.log_softmax(logits_NV, -1)
         with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
             entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)

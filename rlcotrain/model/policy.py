@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -82,9 +82,10 @@ class Policy:
     def update(self, rows: Sequence[Rollout], loss: Loss, seed: int) -> UpdateStats:
         """One update from whole groups of rows: loss.epochs passes of loss.minibatches steps.
 
-        Raises NonFiniteUpdate if loss or gradient is NaN or infinite, before weights change.
+        Raises NonFiniteUpdate if loss or gradient is NaN or infinite, before that step is taken.
         """
         assert rows, "an update needs rows"
+        torch.manual_seed(seed)  # of dropout, the only draw that torch's own generator makes here
         began = time.perf_counter()
         rows = self._with_reference(rows, loss)
         parts = [
@@ -222,16 +223,26 @@ class Policy:
             self._descent = self._begin(state["descent"]["settings"])
             self._descent.load_state_dict(state["descent"])
         self.version = state["version"]
-        self._reference = state["reference"]
+        device, reference = self.hardware.torch_device, state["reference"]
+        self._reference = reference and {key: kept.to(device) for key, kept in reference.items()}
         self._reference_version = state["reference_version"]
 
     def export(self, folder: Path) -> None:
         """Write model or adapters and tokenizer like save_pretrained, in model.export_dtype."""
         dtype = getattr(torch, self.source.export_dtype)
-        state = {key: tensor.to(dtype) for key, tensor in self.module.state_dict().items()}
+        # Tied tensors stay one, and of a model with adapters only these are written.
+        cast: dict[int, torch.Tensor] = {}
+        state = {
+            key: cast.setdefault(tensor.data_ptr(), tensor.detach().to(dtype))
+            for key, tensor in self._exported()
+        }
         self.module.save_pretrained(folder, state_dict=state)
         if (folder / "config.json").exists():  # adapters have none; it names the training dtype
             config = copy.deepcopy(self.module.config)
             config.dtype = dtype
             config.save_pretrained(folder)
         self.chat.tokenizer.save_pretrained(folder)
+
+    def _exported(self) -> Iterable[tuple[str, torch.Tensor]]:
+        whole = len(self._parameters) == len(list(self.module.parameters()))
+        return self.module.state_dict().items() if whole else self._parameters.items()

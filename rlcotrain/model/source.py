@@ -12,6 +12,7 @@ import torch
 from rlcotrain.model.chat import Chat, Style
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ExportDtype = Literal["float32", "bfloat16", "float16"]
@@ -90,13 +91,14 @@ class Pretrained:
     """A causal language model in the Hugging Face layout, with all its weights or LoRA trained.
 
     path: a folder that holds it; null loads `name` from the hub. `chat` says how a prompt is
-    written: `raw` for base models, `template` for instruct models. `lora` is null or a table of
-    peft's LoraConfig (r, lora_alpha, target_modules ...).
+    written: `raw` for base models, `template` for instruct models, whose template is told
+    `template_options`. `lora` is null or a table of peft's LoraConfig (r, lora_alpha ...).
     """
 
     name: str
     path: str | None
     chat: Style
+    template_options: Mapping[str, Any]
     max_length: int
     attention: str
     lora: dict[str, Any] | None
@@ -105,8 +107,10 @@ class Pretrained:
     export_dtype: ExportDtype
 
     def check(self) -> None:
-        """ValueError if `path` holds no model; nothing is loaded."""
+        """ValueError if `path` holds no model or `lora` no adapters; nothing is loaded."""
         self._folder()
+        if self.lora is not None:
+            _lora_config(self.lora)
 
     def load(self, seed: int) -> tuple[PreTrainedModel, Chat]:
         """Weights in float32 on the CPU. Raises ValueError if `path` holds no model."""
@@ -122,7 +126,8 @@ class Pretrained:
         )
         if self.lora is not None:
             model = _with_lora(model, self.lora, seed)
-        return model, Chat(tokenizer, self.chat, _stop_ids(model, tokenizer), self.max_length)
+        stop_ids = _stop_ids(model, tokenizer)
+        return model, Chat(tokenizer, self.chat, stop_ids, self.max_length, self.template_options)
 
     def _folder(self) -> Path | None:
         if self.path is None:
@@ -164,14 +169,22 @@ def _show_no_bars() -> None:
     logging.disable_progress_bar()
 
 
+def _lora_config(options: dict[str, Any]) -> LoraConfig:
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(task_type="CAUSAL_LM", **options)
+    except TypeError as error:  # an unknown key
+        raise ValueError(f"model.lora: {error}; see peft's LoraConfig") from None
+
+
 def _with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> PreTrainedModel:
     """The model with adapters put into its layers; only they are trainable."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = LoraConfig(task_type="CAUSAL_LM", **options)
-        return get_peft_model(model, config)  # type: ignore[return-value]
+        return get_peft_model(model, _lora_config(options))  # type: ignore[return-value]
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

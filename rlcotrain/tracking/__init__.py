@@ -8,7 +8,16 @@
 `python -m rlcotrain.tracking sync ROOT...` delivers what the trackers have missed.
 """
 
-from rlcotrain.tracking.mirror import Mirror
+from rlcotrain.tracking.mirror import Mirror, deliver, sync_command
 from rlcotrain.tracking.store import close_sweep, open_sweep, prepare, resolve, ui_command
 
-__all__ = ["Mirror", "close_sweep", "open_sweep", "prepare", "resolve", "ui_command"]
+__all__ = [
+    "Mirror",
+    "close_sweep",
+    "deliver",
+    "open_sweep",
+    "prepare",
+    "resolve",
+    "sync_command",
+    "ui_command",
+]

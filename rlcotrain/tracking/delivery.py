@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from rlcotrain.signature import OUTSIDE
 from rlcotrain.tracking.receipt import Receipt
-from rlcotrain.tracking.store import create, find, prepare
+from rlcotrain.tracking.store import create, find, prepare, sweep_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -42,16 +42,19 @@ class Delivery:
         self.sent: dict[str, int] = {}  # file -> time of the version that was uploaded
         self.looked_s = monotonic()
 
-    def complete(self) -> bool:
-        """Whether the tracker holds this run as the folder tells it, its end included."""
-        tracking, metrics = self.run["tracking"], self.folder / "metrics.jsonl"
-        client, experiment = prepare(tracking["uri"], tracking["experiment"])
+    def delivered(self) -> bool:
+        """Whether all of the folder was sent, its end included, as far as the receipt knows."""
+        metrics = self.folder / "metrics.jsonl"
         size = metrics.stat().st_size if metrics.exists() else 0
-        return (
-            self.receipt.finished == STATUS[self._result().get("status")]
-            and self.receipt.delivered == size
-            and self.receipt.run_id == find(client, experiment, self.run["id"])
-        )
+        ended = self.receipt.finished == STATUS[self._result().get("status")]
+        return ended and self.receipt.delivered == size
+
+    def complete(self) -> bool:
+        """Whether it was delivered and the tracker still has it."""
+        tracking = self.run["tracking"]
+        client, experiment = prepare(tracking["uri"], tracking["experiment"])
+        found = find(client, experiment, self.run["id"])
+        return self.delivered() and self.receipt.run_id == found
 
     def catch_up(self, final: bool) -> None:
         """Deliver what is missing; `final` also sets the status that the run ended with.
@@ -80,8 +83,8 @@ class Delivery:
 
         tracking = self.run["tracking"]
         tags = {"signature": self.run["signature"], **self.run["tags"]}
-        if tracking["parent"] is not None:
-            tags["mlflow.parentRunId"] = tracking["parent"]
+        if (parent := self._parent()) is not None:
+            tags["mlflow.parentRunId"] = parent
         client, experiment = prepare(tracking["uri"], tracking["experiment"])
         run_id = find(client, experiment, self.run["id"])
         if run_id is None:
@@ -98,6 +101,16 @@ class Delivery:
         if not self.receipt.parameters:
             self._parameters(client)
         return client
+
+    def _parent(self) -> str | None:
+        """The sweep's run; made here if the tracker was down when the sweep was launched."""
+        tracking = self.run["tracking"]
+        parent: str | None = tracking["parent"]
+        sweep = tracking.get("sweep")
+        if parent is not None or sweep is None:
+            return parent
+        tags = {key: value for key, value in self.run["tags"].items() if key.startswith("git_")}
+        return sweep_run(tracking["uri"], tracking["experiment"], sweep["id"], sweep["name"], tags)
 
     def _parameters(self, client: MlflowClient) -> None:
         """The effective configuration with dotted keys, as far as it makes the run what it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 class Mirror:
     """Delivers a run folder while the run goes on. `start` returns at once, nothing here raises
-    because of a tracker; what could not be delivered waits for `make sync`."""
+    because of a tracker; what could not be delivered waits for `sync`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,6 +58,24 @@ class Mirror:
             return f"not delivered within {timeout_s:g} s" + (f": {reason}" if reason else "")
         reason = Receipt.read(self.folder).reason or f"the mirror ended with status {status}"
         return None if status == 0 else f"{reason} (see {self.folder / 'mirror.log'})"
+
+
+def deliver(folder: Path, timeout_s: float) -> str | None:
+    """What an ended run still owes its tracker: None when it is delivered, else why not.
+
+    The receipt is asked first, so that a run that owes nothing costs nothing.
+    """
+    delivery = Delivery(folder)
+    if delivery.run["tracking"]["uri"] is None or delivery.delivered():
+        return None
+    mirror = Mirror(folder)
+    mirror.start()
+    return mirror.close(timeout_s)
+
+
+def sync_command(folder: Path) -> str:
+    """What to type to deliver what a folder's runs still owe."""
+    return shlex.join(["python", "-m", "rlcotrain.tracking", "sync", str(folder)])
 
 
 def follow(folder: Path) -> int:

@@ -28,8 +28,10 @@ ENVIRONMENT = {
 
 def resolve(uri: str) -> str:
     """The same tracker from every folder: the path of an SQLite URI made absolute."""
-    file = _database(uri)
-    return uri if file is None else uri.replace(str(file), str(file.absolute()), 1)
+    if not uri.startswith(SQLITE):
+        return uri
+    file, mark, options = uri.removeprefix(SQLITE).partition("?")
+    return f"{SQLITE}{Path(file).absolute()}{mark}{options}"
 
 
 def ui_command(uri: str) -> str:
@@ -48,7 +50,7 @@ def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    with _first_start(_database(uri)) as artifacts:
+    with _locked(_database(uri)) as artifacts:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -83,14 +85,23 @@ def create(
     return str(run.info.run_id)
 
 
-def open_sweep(uri: str, experiment: str, identity: str, name: str, tags: dict[str, str]) -> str:
-    """Id of the run that is the parent of a sweep's runs, running again if the sweep is resumed."""
+def sweep_run(uri: str, experiment: str, identity: str, name: str, tags: dict[str, str]) -> str:
+    """Id of the run that is the parent of a sweep's runs, made by whoever asks first.
+
+    The lock keeps two points from making one each. On a server nothing does: there the launcher
+    made it, unless the server was down.
+    """
     client, experiment_id = prepare(uri, experiment)
-    run_id = find(client, experiment_id, identity)
-    if run_id is None:
+    with _locked(_database(uri)):
         start_ms = int(time.time() * 1000)
-        return create(client, experiment_id, identity, name, start_ms, tags)
-    client.update_run(run_id, "RUNNING")
+        found = find(client, experiment_id, identity)
+        return found or create(client, experiment_id, identity, name, start_ms, tags)
+
+
+def open_sweep(uri: str, experiment: str, identity: str, name: str, tags: dict[str, str]) -> str:
+    """As `sweep_run`, and running again if the sweep is resumed."""
+    run_id = sweep_run(uri, experiment, identity, name, tags)
+    prepare(uri, experiment)[0].update_run(run_id, "RUNNING")
     return run_id
 
 
@@ -108,7 +119,7 @@ def _database(uri: str) -> Path | None:
 
 
 @contextmanager
-def _first_start(file: Path | None) -> Iterator[str | None]:
+def _locked(file: Path | None) -> Iterator[str | None]:
     """Hold the lock beside an SQLite file; yields the place for its artifacts."""
     if file is None:
         yield None

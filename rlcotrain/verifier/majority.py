@@ -20,6 +20,8 @@ class Extractor(Protocol):
 class Majority:
     """1 for the answer of most peers, 0 for any other, no verdict where nothing was elected."""
 
+    needs_answers = False
+
     def __init__(self, *, grader: Extractor, min_ratio: float) -> None:
         if not 0 <= min_ratio <= 1:
             raise ValueError(f"verifier.min_ratio={min_ratio} must lie in 0..1")
@@ -40,9 +42,12 @@ class Majority:
 
 
 def elect(votes: list[str | None], min_ratio: float) -> str | None:
-    """The one most frequent answer, if at least a share `min_ratio` of all peers gave it."""
+    """The one most frequent answer, if at least a share `min_ratio` of all peers gave it.
+
+    A lone row elects nobody: it would always agree with itself.
+    """
     ranked = Counter(vote for vote in votes if vote is not None).most_common(2)
-    if not ranked or ranked[0][1] < min_ratio * len(votes):
+    if len(votes) < 2 or not ranked or ranked[0][1] < min_ratio * len(votes):
         return None
     tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
     return None if tied else ranked[0][0]

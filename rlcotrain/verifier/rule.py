@@ -6,6 +6,8 @@ from rlcotrain.types import Grader, Rollout, Verdict
 class Rule:
     """The grader's score is the verdict; a row that gives no answer is wrong, and so is judged."""
 
+    needs_answers = True
+
     def __init__(self, *, grader: Grader) -> None:
         self.grader = grader
 

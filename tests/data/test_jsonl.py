@@ -40,9 +40,17 @@ def test_every_field_of_a_row(tmp_path: Path) -> None:
     assert (tested.id, tested.answer) == ("sums/test/1", "4.5")
 
 
-def test_without_answers_the_problems_have_none(tmp_path: Path) -> None:
+def test_rows_without_a_known_answer_are_for_training_only(tmp_path: Path) -> None:
+    rows = [{"q": f"{i}", "a": None if i % 2 else i} for i in range(80)]
+    data = jsonl(write(tmp_path / "a.jsonl", rows))
+    assert any(problem.answer is None for problem in data.train_problems(None))
+    assert all(problem.answer is not None for problem in data.test_problems(4, None))
+
+
+def test_a_missing_answer_is_no_null(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"q": f"{i}"} for i in range(40)])
-    assert jsonl(path, answer_field=None).train_problem(0, None).answer is None
+    with pytest.raises(ValueError, match="line 1: field 'a' is missing"):
+        jsonl(path)
 
 
 def test_held_out_and_training_questions_never_meet(tmp_path: Path) -> None:
@@ -68,7 +76,6 @@ def test_a_test_question_in_the_training_file_is_not_trained_on(tmp_path: Path) 
     ("rows", "message"),
     [
         ([{"q": "1"}], r"data\.path: .*a\.jsonl line 1: field 'a' is missing, .*\(has: 'q'\)"),
-        ([{"q": "1", "a": None}], r"line 1: field 'a' holds None, expected text or a number"),
         ([{"q": "1", "a": 1}], r"both need one or more \(see data\.held_out and data\.test_path\)"),
     ],
 )

@@ -30,7 +30,7 @@ def seeds(count: int) -> list[int]:
 
 def engine(rows: int = 64, model: Any = MODEL, **changes: Any) -> TransformersEngine:
     fields: dict[str, Any] = {"module": model, "stop_ids": ENDS, "decode": CHAT.decode}
-    made = TransformersEngine(rows)
+    made = TransformersEngine(rows, 10**6)
     made.sync({"speaker": Speaker(**fields | changes)})
     return made
 

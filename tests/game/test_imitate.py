@@ -25,7 +25,7 @@ TURN = Turn(seed=0, step=5, group_size=1, sampling=Sampling(max_tokens=1), messa
 
 @pytest.fixture(scope="module")
 def agents() -> Agents:
-    return Agents({"generator": policy()}, {"generator": "generator"}, TransformersEngine(64))
+    return Agents({"generator": policy()}, {"generator": "generator"}, TransformersEngine(64, 4096))
 
 
 def test_rows_say_the_worked_solution_to_its_end(agents: Agents) -> None:

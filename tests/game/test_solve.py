@@ -26,7 +26,7 @@ def turn(**changes: int) -> Turn:
 
 @pytest.fixture(scope="module")
 def agents() -> Agents:
-    return Agents({"generator": policy()}, {"generator": "generator"}, TransformersEngine(64))
+    return Agents({"generator": policy()}, {"generator": "generator"}, TransformersEngine(64, 4096))
 
 
 def test_every_problem_has_a_group_of_its_own(agents: Agents) -> None:

@@ -33,7 +33,7 @@ class Listening(TransformersEngine):
     """Remembers the seeds it was given."""
 
     def __init__(self, rows: int) -> None:
-        super().__init__(rows)
+        super().__init__(rows, 10**6)
         self.seeds: list[int] = []
 
     def generate(
@@ -47,7 +47,7 @@ def agents(speaker: Policy, engine: TransformersEngine | None = None) -> Agents:
     return Agents(
         {"generator": speaker},
         {"generator": "generator", "critic": "generator"},
-        engine or TransformersEngine(speaker.hardware.engine_rows),
+        engine or TransformersEngine(speaker.hardware.engine_rows, 4096),
     )
 
 
@@ -213,7 +213,7 @@ def test_token_0_in_prompt_and_completion_is_trained_on(qwen: Path) -> None:
 
 def test_a_role_without_a_policy_is_named() -> None:
     with pytest.raises(ValueError, match=r"^roles\.critic=judge: no such policy; .* generator"):
-        Agents({"generator": policy()}, {"critic": "judge"}, TransformersEngine(4))
+        Agents({"generator": policy()}, {"critic": "judge"}, TransformersEngine(4, 4096))
 
 
 def test_a_prompt_too_long_for_the_model_is_named() -> None:
@@ -231,7 +231,7 @@ def test_a_prompt_too_long_for_the_model_is_named() -> None:
 def test_two_policies_share_an_engine() -> None:
     one, two = policy(seed=1), policy(seed=2)
     two.version = 4
-    talk = Agents({"a": one, "b": two}, {"solver": "a", "judge": "b"}, TransformersEngine(16))
+    talk = Agents({"a": one, "b": two}, {"solver": "a", "judge": "b"}, TransformersEngine(16, 4096))
     for role, speaker in {"solver": one, "judge": two}.items():
         rows = talk.sample(role, asked(), 2, Sampling(max_tokens=12), 0)
         assert gaps(speaker, rows).max() < 1e-4

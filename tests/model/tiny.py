@@ -53,6 +53,7 @@ def pretrained(folder: Path, **changes: Any) -> Pretrained:
         "path": str(folder),
         "chat": "raw",
         "max_length": 128,
+        "template_options": {},
         "attention": "sdpa",
         "lora": None,
         "rates": {},
@@ -70,6 +71,7 @@ def hardware(**changes: Any) -> Hardware:
         "micro_batch_tokens": 4096,
         "logprob_chunk": 4096,
         "engine_rows": 64,
+        "engine_tokens": 4096,
     }
     return Hardware(**fields | changes)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 
 from rlcotrain.tracking import Mirror
 from rlcotrain.tracking.delivery import Delivery
-from rlcotrain.tracking.mirror import attempt, sync
+from rlcotrain.tracking.mirror import attempt, deliver, sync
 from rlcotrain.tracking.receipt import Receipt
+from rlcotrain.tracking.store import IDENTITY
 from tests.tracking.folders import (
     ROOT,
     as_written,
@@ -77,6 +79,36 @@ def test_a_locked_database_is_reported_and_loses_nothing(tmp_path: Path, uri: st
     assert reason is not None and reason.startswith("not delivered within 3 s")
     assert sync([tmp_path]) == 0
     assert stored(folder) == as_written(range(3))
+
+
+def test_an_ended_run_is_delivered_once(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(tmp_path / "run", uri)
+    write_lines(folder, range(3))
+    write_result(folder)
+    assert deliver(folder, timeout_s=60) is None
+    assert stored(folder) == as_written(range(3))
+    monkeypatch.setattr(Mirror, "start", lambda mirror: pytest.fail("nothing was owed"))
+    assert deliver(folder, timeout_s=60) is None
+    assert deliver(make_folder(tmp_path / "alone", None), timeout_s=60) is None
+
+
+def test_points_without_a_parent_make_one_together(tmp_path: Path, uri: str) -> None:
+    sweep = {"id": tmp_path.as_posix(), "name": "lr"}
+    folders = [make_folder(tmp_path / f"point{number}", uri, sweep=sweep) for number in range(4)]
+    with ThreadPoolExecutor() as pool:
+        reasons = pool.map(lambda folder: attempt(Delivery(folder), final=True), folders)
+    assert [*reasons] == [None] * 4
+    parents = set()
+    for folder in folders:
+        client, run_id = opened(folder)
+        parents.add(client.get_run(run_id).data.tags["mlflow.parentRunId"])
+    (parent,) = parents
+    run = client.get_run(parent)
+    assert run.info.run_name == "lr" and run.data.tags["git_commit"] == "abc"
+    found = client.search_runs([run.info.experiment_id], f"tags.`{IDENTITY}` = '{sweep['id']}'")
+    assert len(found) == 1
 
 
 def test_parallel_first_starts_lose_nothing(tmp_path: Path) -> None:

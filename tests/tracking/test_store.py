@@ -25,6 +25,7 @@ def test_sweep_is_found_again(uri: str, tmp_path: Path) -> None:
 def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert resolve("sqlite:///a/m.db") == f"sqlite:///{tmp_path}/a/m.db"
+    assert resolve("sqlite:///./s?x=1") == f"sqlite:///{tmp_path}/s?x=1"
     assert resolve("http://host:5000") == "http://host:5000"
     assert ui_command("sqlite:////x/m.db") == "mlflow ui --backend-store-uri sqlite:////x/m.db"
     assert ui_command("http://host:5000") == "open http://host:5000"
