@@ -40,7 +40,7 @@ SEES_ONLY = {
 SHARED = {
     "data": {"wording", "dataset", "rows"},
     "grader": {"answer_tag"},
-    "game": set[str](),
+    "game": {"outcome"},
     "verifier": set[str](),
 }
 HOMES = {

@@ -158,9 +158,10 @@ def test_jobs_that_are_killed_or_cancelled(tmp_path: Path, conf: Path) -> None:
     launcher = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_until(lambda: trains(tmp_path, two))
+    wait_until(lambda: trains(tmp_path, two) and trains(tmp_path, three))  # so one has ended
     os.kill(jobs(tmp_path)[two], signal.SIGKILL)
-    wait_until(lambda: trains(tmp_path, three))
+    noted = sweep.Sweep.read
+    wait_until(lambda: any(point.reason for point in noted(tmp_path).points.values()))
     launcher.send_signal(signal.SIGTERM)
     out, err = launcher.communicate(timeout=60)
     assert launcher.returncode == 1 and "interrupted; the same command" in err

@@ -1,7 +1,8 @@
 """Rows made from worked solutions; nothing is sampled. With the loss nll this is SFT."""
 
+from rlcotrain.game.outcome import ask, reward
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Problem, Prompt, Rollout, Turn, Verifier
+from rlcotrain.types import Problem, Rollout, Turn, Verifier
 
 
 class Imitate:
@@ -18,21 +19,10 @@ class Imitate:
 
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]:
         """ValueError for a problem without a worked solution."""
-        prompts = [
-            Prompt(
-                problem=problem,
-                messages=turn.messages(problem),
-                peers=f"{turn.step}/{position}/generator",
-                episode=f"{turn.step}/{position}",
-            )
-            for position, problem in enumerate(problems)
-        ]
+        prompts = ask(problems, turn, "generator")
         rows = agents.say("generator", prompts, [_solution(problem) for problem in problems])
         verdicts, _ = self.verifier.judge(rows)
-        return [
-            row if verdict.score is None else row.give("outcome", verdict.score, part="correct")
-            for row, verdict in zip(rows, verdicts, strict=True)
-        ]
+        return reward(rows, verdicts)
 
 
 def _solution(problem: Problem) -> str:

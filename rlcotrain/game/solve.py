@@ -1,7 +1,8 @@
 """The generator answers, the verifier judges: most schemes live here."""
 
+from rlcotrain.game.outcome import ask, reward
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Problem, Prompt, Rollout, Turn, Verifier
+from rlcotrain.types import Problem, Rollout, Turn, Verifier
 
 
 class Solve:
@@ -15,21 +16,9 @@ class Solve:
 
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]:
         """Rows of the generator, and the verifier's own where it spoke."""
-        prompts = [
-            Prompt(
-                problem=problem,
-                messages=turn.messages(problem),
-                peers=f"{turn.step}/{position}/generator",
-                episode=f"{turn.step}/{position}",
-            )
-            for position, problem in enumerate(problems)
-        ]
+        prompts = ask(problems, turn, "generator")
         rows = agents.sample(
             "generator", prompts, turn.group_size, turn.sampling, turn.seed, turn.step
         )
         verdicts, judgements = self.verifier.judge(rows)
-        rewarded = [
-            row if verdict.score is None else row.give("outcome", verdict.score, part="correct")
-            for row, verdict in zip(rows, verdicts, strict=True)
-        ]
-        return rewarded + judgements
+        return reward(rows, verdicts) + judgements
