@@ -28,11 +28,11 @@ from rlcotrain.player import Player
 from rlcotrain.provenance import code_hash
 from rlcotrain.record import Record
 from rlcotrain.reward import Mix
+from rlcotrain.run import Run
 from rlcotrain.schedule import Phase, Schedule
 from rlcotrain.schema import check_schema
 from rlcotrain.seeds import derive_seed
 from rlcotrain.signature import signature
-from rlcotrain.train import Run
 from rlcotrain.types import Grader, Problem, Prompt, Sampling
 
 

@@ -5,82 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from rlcotrain.buffer import Buffer
-from rlcotrain.checkpoint import Checkpoints
-from rlcotrain.evaluate import Evaluation, accuracy_metrics, summary, wilson
+from rlcotrain.evaluate import accuracy_metrics, summary, wilson
 from rlcotrain.hardware import peak_memory_gib
-from rlcotrain.kept import Kept
 from rlcotrain.measure import row_metrics, update_metrics
-from rlcotrain.model.agents import Agents
-from rlcotrain.model.policy import NonFiniteUpdate, Policy
-from rlcotrain.player import Player
-from rlcotrain.record import Record
-from rlcotrain.reward import Mix
-from rlcotrain.schedule import Position, Schedule
+from rlcotrain.model.policy import NonFiniteUpdate
+from rlcotrain.run import Run
+from rlcotrain.schedule import Position
 from rlcotrain.screen import Screen, say
 from rlcotrain.seeds import derive_seed
-from rlcotrain.signals import Signals
 from rlcotrain.types import Rollout
-
-
-@dataclass(kw_only=True)
-class Run:
-    """All that a run consists of, and the little that it remembers between steps."""
-
-    seed: int
-    schedule: Schedule
-    player: Player
-    policies: Mapping[str, Policy]
-    agents: Agents
-    mix: Mix
-    buffer: Buffer
-    evaluation: Evaluation
-    record: Record
-    checkpoints: Checkpoints
-    kept: Kept | None
-    signals: Signals = field(default_factory=Signals)
-    export: bool = True
-    scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # start, final: by mode
-    best: float | None = None
-    seconds: float = 0.0  # of earlier lives of this run
-    _began: float = field(default_factory=time.monotonic)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs to go on to the bit."""
-        return {
-            "schedule": self.schedule.state_dict(),
-            "sampler": self.player.sampler.state_dict(),
-            "buffer": self.buffer.state_dict(),
-            "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
-            "scores": self.scores,
-            "best": self.best,
-            "seconds": self.elapsed(),
-            "offsets": self.record.offsets(),
-        }
-
-    def elapsed(self) -> float:
-        """Seconds over all lives of this run."""
-        return self.seconds + time.monotonic() - self._began
-
-    def save(self, best: bool = False) -> None:
-        """Write a checkpoint of this moment."""
-        self.checkpoints.save(self.state_dict(), self.schedule.step, best)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a `state_dict`, files aside."""
-        self.schedule.load_state_dict(state["schedule"])
-        self.player.sampler.load_state_dict(state["sampler"])
-        self.buffer.load_state_dict(state["buffer"])
-        for name, policy in self.policies.items():
-            policy.load_state_dict(state["policies"][name])
-        self.scores, self.best, self.seconds = state["scores"], state["best"], state["seconds"]
-        self.agents.sync()
 
 
 def train(run: Run) -> dict[str, Any]:

@@ -20,6 +20,7 @@ FLOORS = (
     {"player"},
     {"checkpoint", "kept", "record"},
     {"tracking", "plots", "sweep"},
+    {"run"},
     {"train"},
     {"build"},
     {"job"},

@@ -1,0 +1,76 @@
+"""All that a run consists of, and its state from one life to the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rlcotrain.buffer import Buffer
+from rlcotrain.checkpoint import Checkpoints
+from rlcotrain.evaluate import Evaluation
+from rlcotrain.kept import Kept
+from rlcotrain.model.agents import Agents
+from rlcotrain.model.policy import Policy
+from rlcotrain.player import Player
+from rlcotrain.record import Record
+from rlcotrain.reward import Mix
+from rlcotrain.schedule import Schedule
+from rlcotrain.signals import Signals
+
+
+@dataclass(kw_only=True)
+class Run:
+    """All that a run consists of, and the little that it remembers between steps."""
+
+    seed: int
+    schedule: Schedule
+    player: Player
+    policies: Mapping[str, Policy]
+    agents: Agents
+    mix: Mix
+    buffer: Buffer
+    evaluation: Evaluation
+    record: Record
+    checkpoints: Checkpoints
+    kept: Kept | None
+    signals: Signals = field(default_factory=Signals)
+    export: bool = True
+    scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # start, final: by mode
+    best: float | None = None
+    seconds: float = 0.0  # of earlier lives of this run
+    _began: float = field(default_factory=time.monotonic)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs to go on to the bit."""
+        return {
+            "schedule": self.schedule.state_dict(),
+            "sampler": self.player.sampler.state_dict(),
+            "buffer": self.buffer.state_dict(),
+            "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
+            "scores": self.scores,
+            "best": self.best,
+            "seconds": self.elapsed(),
+            "offsets": self.record.offsets(),
+        }
+
+    def elapsed(self) -> float:
+        """Seconds over all lives of this run."""
+        return self.seconds + time.monotonic() - self._began
+
+    def save(self, best: bool = False) -> None:
+        """Write a checkpoint of this moment."""
+        self.checkpoints.save(self.state_dict(), self.schedule.step, best)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a `state_dict`, files aside."""
+        self.schedule.load_state_dict(state["schedule"])
+        self.player.sampler.load_state_dict(state["sampler"])
+        self.buffer.load_state_dict(state["buffer"])
+        for name, policy in self.policies.items():
+            policy.load_state_dict(state["policies"][name])
+        self.scores, self.best, self.seconds = state["scores"], state["best"], state["seconds"]
+        self.agents.sync()
