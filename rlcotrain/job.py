@@ -10,9 +10,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlcotrain.build import Parts, build, check, resolved
+from rlcotrain.build import build, check, resolved
+from rlcotrain.conversations import write_conversations
 from rlcotrain.hardware import versions
-from rlcotrain.plots import draw_curves
+from rlcotrain.parts import Parts
+from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.record import write_json
 from rlcotrain.screen import say
@@ -83,18 +85,25 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
 def _close(
     cfg: DictConfig, folder: Path, result: dict[str, Any], mirror: Mirror | None
 ) -> dict[str, Any]:
-    """Curves, then result.json, then whatever the tracker still lacks."""
+    """What people look at, then result.json, then whatever the tracker still lacks."""
     config = resolved(cfg)
     result = result | {"signature": signature(config)}
     if (folder / "metrics.jsonl").exists():
-        try:
-            draw_curves(folder, name_of(config))
-        except OSError as error:  # a full disk must not hide why the run ended
-            say(f"no curves: {error}")
+        _show(folder, name_of(config))
     write_json(folder / "result.json", result)
     if mirror is not None:
         _lacks(folder, mirror.close(SECONDS_TO_DELIVER))
     return result
+
+
+def _show(folder: Path, name: str) -> None:
+    """Figures and conversations; a full disk must not hide why the run ended."""
+    try:
+        draw_curves(folder, name)
+        draw_cotraining(folder, name)
+        write_conversations(folder)
+    except OSError as error:
+        say(f"no curves or conversations: {error}")
 
 
 def _lacks(folder: Path, reason: str | None) -> None:
@@ -134,9 +143,26 @@ def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
             f"{mode:8} {_words(start)} -> {_words(final)}   change {change['mean']:+.3f} "
             f"[{change['low']:+.3f}, {change['high']:+.3f}]{verdict}"
         )
+    if result.get("verifier") is not None:
+        print(_verifier_words(result["verifier"]))
     print(f"{result['status']} after {result['steps']} steps, {result['seconds']:.0f} s: {folder}")
     if uri is not None:
         print(f"to look at it: {ui_command(uri)}", flush=True)
+
+
+def _verifier_words(verifier: Mapping[str, Mapping[str, float]]) -> str:
+    """What became of the verifier, sampled, as far as it was measured at both ends."""
+    start, final = verifier["start"], verifier["final"]
+    named = {
+        "contested-step score": "verifier/contested_score/sampled",
+        "accuracy of verdicts": "verifier/accuracy/sampled",
+    }
+    shown = [
+        f"{word} {start[key]:.3f} -> {final[key]:.3f}"
+        for word, key in named.items()
+        if key in start and key in final
+    ]
+    return f"{'verifier':8} {'   '.join(shown)}"
 
 
 def _words(interval: Mapping[str, float]) -> str:

@@ -6,28 +6,41 @@ import numpy as np
 
 from rlcotrain.loss.advantage import has_signal
 from rlcotrain.types import Rollout, UpdateStats
+from rlcotrain.verdicts import verdict_metrics
 
 
-def row_metrics(rows: Sequence[Rollout]) -> dict[str, float]:
-    """Rewards, lengths and signal of each role, as `role/quantity`."""
+def row_metrics(rows: Sequence[Rollout], phase: str, train: Sequence[str]) -> dict[str, float]:
+    """Rewards, lengths, signal and verdicts of each role, as `role/quantity`.
+
+    A role that only speaks in a phase is `phase/role/quantity`: what is `role/quantity` then has
+    one step axis, the role's own.
+    """
     metrics: dict[str, float] = {}
     for role in sorted({row.role for row in rows}):
         mine = [row for row in rows if row.role == role]
-        lengths = np.array([len(row.token_ids) for row in mine])
-        groups: dict[str, bool] = {}
-        for row in mine:
-            groups[row.peers] = groups.get(row.peers, False) or has_signal(row)
-        metrics |= {
-            f"{role}/length_mean": float(lengths.mean()),
-            f"{role}/length_max": float(lengths.max()),
-            f"{role}/stop_length_fraction": _mean([row.stop == "length" for row in mine]),
-            f"{role}/zero_signal_fraction": _mean([not signal for signal in groups.values()]),
-        }
-        for stream in sorted({reward.stream for row in mine for reward in row.rewards}):
-            values = [value for row in mine if (value := row.earned(stream)) is not None]
-            metrics[f"{role}/reward/{stream}"] = _mean(values)
-            metrics[f"{role}/reward/{stream}_missing"] = 1 - len(values) / len(mine)
+        learns = any(row.policy in train for row in mine)
+        prefix = "" if learns else f"{phase}/"
+        metrics |= {prefix + key: value for key, value in _role_metrics(role, mine).items()}
     return metrics
+
+
+def _role_metrics(role: str, mine: Sequence[Rollout]) -> dict[str, float]:
+    lengths = np.array([len(row.token_ids) for row in mine])
+    groups: dict[str, bool] = {}
+    for row in mine:
+        groups[row.peers] = groups.get(row.peers, False) or has_signal(row)
+    metrics = {
+        "length_mean": float(lengths.mean()),
+        "length_max": float(lengths.max()),
+        "stop_length_fraction": _mean([row.stop == "length" for row in mine]),
+        "zero_signal_fraction": _mean([not signal for signal in groups.values()]),
+    }
+    for stream in sorted({reward.stream for row in mine for reward in row.rewards}):
+        values = [value for row in mine if (value := row.earned(stream)) is not None]
+        metrics[f"reward/{stream}"] = _mean(values)
+        metrics[f"reward/{stream}_missing"] = 1 - len(values) / len(mine)
+    metrics |= verdict_metrics(mine)
+    return {f"{role}/{key}": value for key, value in metrics.items()}
 
 
 def update_metrics(role: str, stats: UpdateStats, age: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 run.json        identity: signature, id, name, tags, where it is mirrored
 config.yaml     the resolved configuration
 metrics.jsonl   one line a step and one an evaluation, each with its own time
-rollouts.jsonl  a sample of whole rows
+rollouts.jsonl  a sample of whole exchanges: a solution, then what was said of it, a line each
 cut.jsonl       lines that a resume cut from metrics.jsonl, until all are replayed
 result.json     status, accuracy with intervals, reason of a failure
 """
@@ -21,6 +21,7 @@ from typing import Any
 from rlcotrain.types import Rollout
 
 LINE_FILES = ("metrics.jsonl", "rollouts.jsonl")
+JUDGEMENTS = 2  # written of an exchange, however many a solution got
 
 
 class Record:
@@ -72,10 +73,14 @@ class Record:
         self._append_metrics([{**begin, **metrics}])
 
     def sample(self, phase: str, step: int, rows: Sequence[Rollout]) -> None:
-        """Append some whole rows to rollouts.jsonl, spread over the groups of the step."""
-        stride = max(len(rows) // max(self.rollouts, 1), 1)
-        chosen = rows[::stride][: self.rollouts]
-        _append(self.folder / "rollouts.jsonl", [_row_line(phase, step, row) for row in chosen])
+        """Append some whole exchanges to rollouts.jsonl, spread over the groups of the step."""
+        exchanges = list(_exchanges(rows).values())
+        count = min(self.rollouts, len(exchanges))
+        chosen = [exchanges[i * len(exchanges) // count] for i in range(count)]
+        _append(
+            self.folder / "rollouts.jsonl",
+            [_row_line(phase, step, row) for exchange in chosen for row in exchange],
+        )
 
     def offsets(self) -> dict[str, int]:
         """Bytes of each line file, for a checkpoint."""
@@ -168,12 +173,25 @@ def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
 
 
+def _exchanges(rows: Sequence[Rollout]) -> dict[str, list[Rollout]]:
+    """Rows by episode, each solution before the first judgements of it."""
+    found: dict[str, list[Rollout]] = {}
+    for row in rows:
+        found.setdefault(row.episode, []).append(row)
+    return {
+        episode: [row for row in said if row.judgement is None]
+        + [row for row in said if row.judgement is not None][:JUDGEMENTS]
+        for episode, said in found.items()
+    }
+
+
 def _row_line(phase: str, step: int, row: Rollout) -> dict[str, Any]:
     """A row as people want to read it."""
     assert row.advantages is not None, "rows are recorded with their advantages"
-    return {
+    line: dict[str, Any] = {
         "step": step,
         "phase": phase,
+        "episode": row.episode,
         "role": row.role,
         "policy": row.policy,
         "problem": row.problem.id,
@@ -189,3 +207,12 @@ def _row_line(phase: str, step: int, row: Rollout) -> dict[str, Any]:
             for reward in row.rewards
         },
     }
+    if row.judgement is not None:
+        verdict = row.judgement.verdict
+        line["verdict"] = {
+            "status": verdict.status,
+            "score": verdict.score,
+            "steps": list(verdict.steps),
+        }
+        line["judged_right"] = row.judgement.right
+    return line

@@ -13,11 +13,12 @@ from rlcotrain.buffer import Buffer
 from rlcotrain.checkpoint import Checkpoints
 from rlcotrain.evaluate import Evaluation
 from rlcotrain.kept import Kept
+from rlcotrain.labelled import VerifierQuality
 from rlcotrain.model.agents import Agents
 from rlcotrain.model.policy import Policy
 from rlcotrain.player import Player
 from rlcotrain.record import Record
-from rlcotrain.reward import Mix
+from rlcotrain.reward import Balance, Mix
 from rlcotrain.schedule import Schedule
 from rlcotrain.signals import Signals
 
@@ -32,14 +33,17 @@ class Run:
     policies: Mapping[str, Policy]
     agents: Agents
     mix: Mix
+    balance: Balance
     buffer: Buffer
     evaluation: Evaluation
+    quality: VerifierQuality | None
     record: Record
     checkpoints: Checkpoints
     kept: Kept | None
     signals: Signals = field(default_factory=Signals)
     export: bool = True
     scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # start, final: by mode
+    verdicts: dict[str, dict[str, float]] = field(default_factory=dict)  # start, final
     best: float | None = None
     seconds: float = 0.0  # of earlier lives of this run
     _began: float = field(default_factory=time.monotonic)
@@ -48,10 +52,12 @@ class Run:
         """Everything that a resumed run needs to go on to the bit."""
         return {
             "schedule": self.schedule.state_dict(),
-            "sampler": self.player.sampler.state_dict(),
+            "player": self.player.state_dict(),
+            "balance": self.balance.state_dict(),
             "buffer": self.buffer.state_dict(),
             "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
             "scores": self.scores,
+            "verdicts": self.verdicts,
             "best": self.best,
             "seconds": self.elapsed(),
             "offsets": self.record.offsets(),
@@ -68,9 +74,11 @@ class Run:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a `state_dict`, files aside."""
         self.schedule.load_state_dict(state["schedule"])
-        self.player.sampler.load_state_dict(state["sampler"])
+        self.player.load_state_dict(state["player"])
+        self.balance.load_state_dict(state["balance"])
         self.buffer.load_state_dict(state["buffer"])
         for name, policy in self.policies.items():
             policy.load_state_dict(state["policies"][name])
-        self.scores, self.best, self.seconds = state["scores"], state["best"], state["seconds"]
+        self.scores, self.verdicts = state["scores"], state["verdicts"]
+        self.best, self.seconds = state["best"], state["seconds"]
         self.agents.sync()

@@ -1,18 +1,18 @@
 """Who learns when: phases are data.
 
-A schedule is a prelude, whose phases run once, and a cycle, whose phases run in turn until the
-cycle has done `steps` steps. Where a run stands follows from its step alone: any step can be
-resumed.
+A schedule is a prelude, whose phases run once, and a cycle, whose phases run in turn until its
+first phase, the leading one, has done `steps` steps. Where a run stands follows from its step
+alone: any step can be resumed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.agents import Agents
 from rlcotrain.model.optimizer import Optimizer
-from rlcotrain.types import Problem, Rollout, Turn, Verifier
+from rlcotrain.types import Problem, Rollout, Turn
 
 
 class Game(Protocol):
@@ -20,16 +20,27 @@ class Game(Protocol):
 
     streams: tuple[str, ...]
     samples: bool
-    verifier: Verifier
+    needs_answers: bool
 
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]: ...
 
 
+@runtime_checkable
+class Reviews(Protocol):
+    """A game that can judge solutions anew."""
+
+    def review(self, rows: Sequence[Rollout], agents: Agents, turn: Turn) -> list[Rollout]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Some steps of one kind. `optimizer` null means each policy's own.
+    """Some steps of one kind; 0 steps leave it out. `optimizer` null means each policy's own.
 
-    num_prompts: problems drawn a step; group_size: rows a problem; levels: null means all.
+    num_prompts: problems drawn a step; group_size: solutions a problem; verifications: judgements
+    a solution, where the verifier is a model; levels: null means all.
+    rollouts: `fresh` solutions, or `shared`: those of the newest step that drew some, one a problem
+    at a time, are judged anew.
+    start_from: policies that take over another's weights as the phase begins.
     """
 
     steps: int
@@ -40,28 +51,34 @@ class Phase:
     game: Game
     loss: Loss
     optimizer: Optimizer | None = None
+    verifications: int = 1
+    rollouts: Literal["fresh", "shared"] = "fresh"
+    start_from: Mapping[str, str] | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("steps", "num_prompts", "group_size"):
+        if self.steps < 0:
+            raise ValueError(f"steps={self.steps}: a phase needs 1 or more (0 leaves it out)")
+        for key in ("num_prompts", "group_size", "verifications"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}={getattr(self, key)}: a phase needs 1 or more")
         if not self.train:
             raise ValueError("train=[]: a phase trains one policy or more")
-        if self.game.samples and self.loss.compares_peers and self.group_size == 1:
-            raise ValueError(
-                "group_size=1: a group baseline compares rows of one problem, so it needs 2 or "
-                "more (or loss=reinforce_pp, which compares over the batch)"
-            )
+        if self.rollouts == "shared" and not isinstance(self.game, Reviews):
+            raise ValueError("rollouts=shared: only game=solve can judge solutions anew")
 
 
 @dataclass(frozen=True)
 class Position:
-    """A step of the schedule: `step` counts within the prelude phase or within the cycle."""
+    """A step of the schedule: `step` counts within its phase, over all rounds of a cycle.
+
+    lead: steps that the leading phase has done before it.
+    """
 
     phase: Phase
     step: int
     in_prelude: bool
+    lead: int
 
 
 class Schedule:
@@ -74,19 +91,27 @@ class Schedule:
         self.cycle = _named("cycle", cycle)
         self.steps = steps
         self.step = 0
-        self.learned: dict[str, int] = {}
-        if steps < 1:
-            raise ValueError(f"schedule.steps={steps}: must be 1 or more")
+        if steps < 0:
+            raise ValueError(f"schedule.steps={steps}: must be 0 (only evaluate) or more")
         if not self.cycle:
-            raise ValueError("schedule.cycle: needs at least one phase")
+            given = ", ".join(f"schedule.cycle.{name}.steps=0" for name in cycle) or "none"
+            raise ValueError(f"schedule.cycle: needs a phase of 1 step or more, here {given}")
         for phase in self.cycle:
+            at = f"schedule.cycle.{phase.name}"
             if phase.name in {"evaluate", *(prelude or {})}:
-                raise ValueError(f"schedule.cycle.{phase.name}: the name is taken; choose another")
+                raise ValueError(f"{at}: the name is taken; choose another")
             if phase.optimizer is not None:
                 raise ValueError(
-                    f"schedule.cycle.{phase.name}.optimizer: phases of a cycle come again and use "
+                    f"{at}.optimizer: phases of a cycle come again and use "
                     "their policy's own optimizer; only the prelude may name another"
                 )
+            if phase.start_from:
+                raise ValueError(f"{at}.start_from: only a phase of the prelude begins once")
+        if self.cycle[0].rollouts == "shared":
+            raise ValueError(
+                f"schedule.cycle.{self.cycle[0].name}.rollouts=shared: the first phase of a cycle "
+                "has no solutions to share; it must be fresh"
+            )
 
     @property
     def phases(self) -> list[Phase]:
@@ -99,7 +124,17 @@ class Schedule:
     @property
     def total(self) -> int:
         """Steps of the whole run."""
-        return self.prelude_steps + self.steps
+        rounds, rest = divmod(self.steps, self.cycle[0].steps)
+        return self.prelude_steps + rounds * self._round + rest
+
+    @property
+    def _round(self) -> int:
+        return sum(phase.steps for phase in self.cycle)
+
+    @property
+    def leader(self) -> Phase:
+        """The first phase of the cycle, by whose steps a run's length is counted."""
+        return self.cycle[0]
 
     def __iter__(self) -> Iterator[Position]:
         while self.step < self.total:
@@ -109,28 +144,27 @@ class Schedule:
         """Where step 0, 1, 2 ... of the run stands."""
         for phase in self.prelude:
             if step < phase.steps:
-                return Position(phase, step, True)
+                return Position(phase, step, True, 0)
             step -= phase.steps
-        within = step % sum(phase.steps for phase in self.cycle)
+        rounds, within = divmod(step, self._round)
+        lead = rounds * self.leader.steps + min(within, self.leader.steps)
         for phase in self.cycle:
             if within < phase.steps:
-                return Position(phase, step, False)
+                return Position(phase, rounds * phase.steps + within, False, lead)
             within -= phase.steps
         raise AssertionError("a cycle covers all of its steps")
 
-    def observe(self, position: Position) -> None:
-        """The step at `position` is done; count it for every policy that learned in it."""
+    def observe(self) -> None:
+        """A step is done."""
         self.step += 1
-        for name in position.phase.train:
-            self.learned[name] = self.learned.get(name, 0) + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The next step and each policy's own count."""
-        return {"step": self.step, "learned": dict(self.learned)}
+        """The next step; all else follows from it."""
+        return {"step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at a `state_dict`."""
-        self.step, self.learned = state["step"], dict(state["learned"])
+        self.step = state["step"]
 
 
 def _named(part: str, phases: Mapping[str, Phase]) -> list[Phase]:
@@ -140,4 +174,4 @@ def _named(part: str, phases: Mapping[str, Phase]) -> list[Phase]:
                 f"schedule.{part}.{name}: the chosen schedule has no such phase to set "
                 f"{', '.join(phase)} of (an experiment's settings fit the schedule it chooses)"
             )
-    return [replace(phase, name=name) for name, phase in phases.items()]
+    return [replace(phase, name=name) for name, phase in phases.items() if phase.steps]

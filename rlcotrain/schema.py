@@ -20,6 +20,7 @@ PLAIN = (int, float, bool, str, type(None), Any)
 ROOT = (
     *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
+    *("balance", "quality", "share_base"),
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
 )
 TRACKING = ("uri", "experiment", "parent", "sweep", "label")
@@ -52,8 +53,9 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     _check_keys("", config, ROOT)
     _check_keys("tracking", config["tracking"], TRACKING)
     for name, node in config["policy"].items():
-        _check_keys(f"policy.{name}", node, ("model", "optimizer"))
-    for key, hint in (("seed", int), ("export", bool)):
+        _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
+        _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
+    for key, hint in (("seed", int), ("export", bool), ("share_base", bool)):
         _check_value(key, config[key], hint)
     stop = config["sampling"]["stop"]
     _check_value("sampling.stop", stop, list[str])

@@ -20,6 +20,8 @@ from rlcotrain.screen import Screen, say
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Rollout
 
+LEAST_CONTESTED = 0.2  # recall on wrong steps less false flags on right ones of the same kind
+
 
 def train(run: Run) -> dict[str, Any]:
     """Train from wherever the run folder stands to the end of the schedule; returns the result.
@@ -32,17 +34,27 @@ def train(run: Run) -> dict[str, Any]:
         with run.signals.watched():
             for position in run.schedule:
                 if not position.in_prelude and "start" not in run.scores:
-                    _keep_prelude(run)
-                    turn.close()
-                    screen.begin(_evaluate(run, 0, "start"))
+                    _begin(run, turn, screen)
                 screen.step(position.phase.name, _step(run, position))
                 screen.note(_between(run, position))
                 if run.signals.pending is not None:
                     run.save()
                     say("a signal came: state saved, this run goes on when it is started again")
                     run.signals.obey()
+        if "start" not in run.scores:  # no step to train
+            _begin(run, turn, screen)
+        if "final" not in run.scores:
+            screen.note(_evaluate(run, run.schedule.steps, "final"))
+            run.save()
         screen.close()
     return _result(run)
+
+
+def _begin(run: Run, turn: ExitStack, screen: Screen) -> None:
+    """Between prelude and cycle: keep what the prelude gave, see where training starts."""
+    _keep_prelude(run)
+    turn.close()
+    screen.begin(_evaluate(run, 0, "start"))
 
 
 def _take_up(run: Run, turn: ExitStack) -> None:
@@ -71,18 +83,26 @@ def _keep_prelude(run: Run) -> None:
 def _step(run: Run, position: Position) -> dict[str, float]:
     """One step: play, judge, select, learn, record."""
     phase, step, clock = position.phase, run.schedule.step, _Clock()
+    if position.step == 0:
+        for name, other in (phase.start_from or {}).items():
+            run.policies[name].load_weights(run.policies[other].weights())
     rollouts = run.player.next(position, step)
     clock.lap("generate")
-    learned = run.schedule.learned.get(phase.train[0], 0)
-    rollouts = phase.loss.advantage(rollouts, run.mix.weights(learned))
+    rollouts = run.balance(rollouts, phase.train)
+    weighed = phase.loss.advantage(*run.mix.weigh(rollouts, position.lead))
+    rollouts = [
+        replace(row, advantages=other.advantages)
+        for row, other in zip(rollouts, weighed, strict=True)
+    ]
     run.buffer.add(rollouts)
-    metrics = row_metrics(rollouts)
+    metrics = row_metrics(rollouts, phase.name, phase.train)
+    metrics["reward/alpha"] = run.mix.alpha(position.lead)
     for name in phase.train:
         metrics |= _learn(run, name, position)
     metrics["rollout/rows_dropped"] = float(run.buffer.clear())
     run.agents.sync()
     clock.lap("update")
-    run.schedule.observe(position)
+    run.schedule.observe()
     metrics |= clock.metrics(rollouts)
     prefix = f"{phase.name}/" if position.in_prelude else ""
     run.record.line(phase.name, position.step, {prefix + k: v for k, v in metrics.items()})
@@ -115,12 +135,15 @@ def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
 
 def _between(run: Run, position: Position) -> dict[str, float]:
     """After a step: the evaluation and the checkpoint that are due."""
-    done, last = position.step + 1, run.schedule.step == run.schedule.total
+    last = run.schedule.step == run.schedule.total
+    leads = not position.in_prelude and position.phase is run.schedule.leader
     metrics: dict[str, float] = {}
     if last:
-        metrics = _evaluate(run, done, "final")
-    elif not position.in_prelude and done % run.evaluation.every == 0:
-        metrics = _evaluate(run, done, "between")
+        metrics = _evaluate(run, run.schedule.steps, "final")
+    elif leads and (position.step + 1) % run.evaluation.every == 0:
+        # The leading phase's last step may have other phases behind it: those come first.
+        if position.step + 1 < run.schedule.steps:
+            metrics = _evaluate(run, position.step + 1, "between")
     best = _is_best(run, metrics)
     if best or last or run.schedule.step % run.checkpoints.every == 0:
         run.save(best)
@@ -128,21 +151,34 @@ def _between(run: Run, position: Position) -> dict[str, float]:
 
 
 def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
-    """Evaluate after `done` steps of the cycle; start and final answer all problems."""
+    """Evaluate after `done` steps of the leading phase; start and final answer all problems."""
     evaluation = run.evaluation
     whole = moment != "between"
     count = len(evaluation.problems) if whole else evaluation.between_problems
     answers = evaluation.run(run.agents, "generator", count)
-    metrics = accuracy_metrics(answers)
+    verdicts = {} if run.quality is None else run.quality.run(run.agents, whole)
+    metrics = accuracy_metrics(answers) | verdicts
     run.record.line("evaluate", done, metrics)
     if whole:
         run.scores[moment] = {mode: answer.scores for mode, answer in answers.items()}
+        run.verdicts[moment] = verdicts
         shown = {mode: wilson(answer.scores) for mode, answer in answers.items()}
         words = [f"{mode} {i.mean:.3f} [{i.low:.3f}, {i.high:.3f}]" for mode, i in shown.items()]
         if moment == "start":
             _show(run, answers["sampled"].rows[0])
         say(f"held-out accuracy after {done} steps ({count} problems): {', '.join(words)}")
+    _warn_of_marks(run, verdicts, done)
     return metrics
+
+
+def _warn_of_marks(run: Run, verdicts: Mapping[str, float], done: int) -> None:
+    """Marks that hardly tell wrong steps from right ones of their kind teach a habit, no truth."""
+    score = verdicts.get("verifier/contested_score/sampled")
+    if score is not None and score < LEAST_CONTESTED and "step" in run.mix.streams:
+        say(
+            f"warning: after {done} steps the verifier's contested-step score is {score:.2f}, below "
+            f"{LEAST_CONTESTED}: its marks, paid by reward.alpha, are little better than none"
+        )
 
 
 def _show(run: Run, row: Rollout) -> None:
@@ -176,6 +212,7 @@ def _result(run: Run) -> dict[str, Any]:
         "prelude_steps": run.schedule.prelude_steps,
         "seconds": round(run.elapsed(), 1),
         "accuracy": summary(run.scores["start"], run.scores["final"]),
+        "verifier": run.verdicts if run.quality is not None else None,
         "best": {run.checkpoints.metric: run.best},
         "replayed": run.record.replayed,
         "peak_memory_gib": round(peak_memory_gib(), 3),
@@ -186,6 +223,7 @@ class _Clock:
     """Seconds of the parts of a step."""
 
     def __init__(self) -> None:
+        self._cpu = time.process_time()
         self._last = time.perf_counter()
         self._laps: dict[str, float] = {}
 
@@ -194,11 +232,12 @@ class _Clock:
         self._laps[part], self._last = now - self._last, now
 
     def metrics(self, rows: Sequence[Rollout]) -> dict[str, float]:
-        """`time/<part>`, their sum, and completion tokens per second of the whole step."""
+        """`time/<part>`, their sum, CPU seconds, and completion tokens per second of the step."""
         total = sum(self._laps.values())
         tokens = sum(len(row.token_ids) for row in rows)
         return {
             **{f"time/{part}": seconds for part, seconds in self._laps.items()},
             "time/step": total,
+            "time/cpu": time.process_time() - self._cpu,
             "time/tokens_per_second": tokens / total,
         }

@@ -9,7 +9,7 @@ prediction made at t. The shift by one happens in one place, `rlcotrain.model.lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -60,6 +60,41 @@ class Reward:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a verifier says of a solution. `score` in 0..1 (1 = right), None: nothing said.
+
+    `steps` holds a mark in 0..1 for every reasoning step; empty where there are none to go by.
+    """
+
+    score: float | None
+    steps: tuple[float, ...] = ()
+    status: VerdictStatus = "ok"
+    extracted: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTruth:
+    """Whether a reasoning step is right, and of which kind it is: like is compared with like."""
+
+    right: bool
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """One model's verdict on a solution, beside what is known of that solution.
+
+    right: by the known answer, None without one; count: of its steps; steps: None where the data
+    cannot tell.
+    """
+
+    verdict: Verdict
+    right: bool | None
+    count: int
+    steps: tuple[StepTruth, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
     """One model call: who spoke, what it read, what it said, and what that earned."""
 
@@ -80,6 +115,7 @@ class Rollout:
     rewards: tuple[Reward, ...] = ()
     weight: float = 1.0  # multiplies the advantage: class balance, duplicates
     advantages: np.ndarray | None = None  # [T] float32
+    judgement: Judgement | None = None  # of a verifier's row: what it said, and what is so
 
     def give(
         self, stream: str, value: float, part: str = "", start: int = 0, end: int | None = None
@@ -110,16 +146,6 @@ class Grade:
     extracted: str | None
     rule: str
     status: GradeStatus
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What a verifier says of a solution. `score` in 0..1 (1 = right), None: nothing said."""
-
-    score: float | None
-    steps: tuple[float, ...] = ()
-    status: VerdictStatus = "ok"
-    extracted: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,20 +231,63 @@ class Grader(Protocol):
     def grade(self, text: str, answer: str) -> Grade: ...
 
 
-class Verifier(Protocol):
-    """Whoever says what is right. Judges whole groups; returns its own rows if it spoke."""
+class Wording(Protocol):
+    """How a data set speaks to models, and how its solutions fall into steps (rlcotrain.data)."""
 
-    needs_answers: bool  # whether it can judge only problems whose answer is known
+    def messages(self, problem: Problem) -> Messages: ...
 
-    def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]: ...
+    def judge_messages(self, problem: Problem, solution: str, finished: bool) -> Messages: ...
+
+    def steps(self, text: str, finished: bool) -> list[tuple[int, int]]: ...
+
+
+class Task(Protocol):
+    """What a game asks of a data set besides its problems."""
+
+    @property
+    def wording(self) -> Wording: ...
+
+    def truth(self, problem: Problem, steps: Sequence[str]) -> tuple[StepTruth, ...] | None: ...
+
+    def demonstrate(self, problem: Problem, blind_spot: str, seed: int) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """How a game is to be played now: all that a draw's seed derives from, and how to ask."""
+    """How a game is to be played now: all that a draw's seed derives from, and how to ask.
+
+    group_size: solutions a problem; verifications: judgements a solution.
+    """
 
     seed: int
     step: int
     group_size: int
     sampling: Sampling
-    messages: Callable[[Problem], Messages]
+    task: Task
+    verifications: int = 1
+
+
+class Speakers(Protocol):
+    """Who can be asked to speak (rlcotrain.model.agents)."""
+
+    def sample(
+        self,
+        role: str,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        sampling: Sampling,
+        *seed_parts: int | str,
+    ) -> list[Rollout]: ...
+
+    def token_ends(self, row: Rollout, ends: Sequence[int]) -> list[int]: ...
+
+
+class Verifier(Protocol):
+    """Whoever says what is right. Judges whole groups; returns its own rows where it spoke."""
+
+    needs_answers: bool  # whether it can judge only problems whose answer is known
+    streams: tuple[str, ...]  # what its verdicts become: outcome, step, and verdict of its own rows
+
+    def judge(
+        self, rollouts: list[Rollout], agents: Speakers, turn: Turn
+    ) -> tuple[list[Verdict], list[Rollout]]: ...

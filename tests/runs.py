@@ -14,6 +14,14 @@ TINY = (
     *("model.layers=1", "model.hidden_size=32", "model.intermediate_size=64"),
     *("model.heads=1", "model.key_value_heads=1"),
 )
+# The same for a verifier that is a model, and little of what is asked of it.
+PAIR = (
+    *TINY,
+    *(f"policy.verifier.{word}" for word in TINY),
+    *("verifier.max_tokens=16", "quality.num_solutions=6", "quality.between_solutions=4"),
+)
+# No experiment: what conf/config.yaml itself chooses, one model and a rule.
+ALONE = ("~experiment", "name=alone")
 SMALL = (
     *("evaluation.num_problems=20", "evaluation.between_problems=10", "sampling.max_tokens=16"),
     *("tracking=none", "hardware.threads=1", "export=false"),

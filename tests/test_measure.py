@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from rlcotrain.measure import row_metrics, update_metrics
-from rlcotrain.types import Rollout, UpdateStats
+from rlcotrain.types import (
+    Judgement,
+    Rollout,
+    StepTruth,
+    UpdateStats,
+    Verdict,
+    VerdictStatus,
+)
 from tests.rows import spoken
 
 
@@ -20,9 +27,9 @@ def test_numbers_of_a_step_by_hand() -> None:
         row("one", 4, -1.0, stop="length").give("outcome", 0.0, "correct"),
         row("two", 6, 0.0).give("outcome", 1.0, "correct"),
         row("two", 8, 0.0),  # nobody judged it
-        row("three", 3, 0.0, role="verifier").give("verdict", 1.0),
+        row("three", 3, 0.0, role="verifier", policy="verifier").give("verdict", 1.0),
     ]
-    found = row_metrics(rows)
+    found = row_metrics(rows, "solve", ["generator", "verifier"])
     assert found == {
         "generator/length_mean": 5.0,
         "generator/length_max": 8.0,
@@ -37,6 +44,58 @@ def test_numbers_of_a_step_by_hand() -> None:
         "verifier/reward/verdict": 1.0,
         "verifier/reward/verdict_missing": 0.0,
     }
+
+
+def judged(said: float | None, right: bool | None, steps: str = "", marks: str = "") -> Rollout:
+    """A judgement; `steps` and `marks` tell right (+) from wrong (-), all of one kind."""
+    status: VerdictStatus = "ok" if said is not None else "missing"
+    verdict = Verdict(score=said, steps=tuple(float(m == "+") for m in marks), status=status)
+    truths = tuple(StepTruth(right=step == "+", kind="wrap") for step in steps)
+    judgement = Judgement(verdict=verdict, right=right, count=len(steps), steps=truths)
+    return row("p", 3, 0.5, role="verifier", policy="verifier", judgement=judgement)
+
+
+def test_a_verifiers_numbers_by_hand() -> None:
+    rows = [
+        judged(1.0, True, "++", "+-"),
+        judged(0.0, True),
+        judged(1.0, False, "-+", "++"),
+        judged(0.0, False, "--", "-+"),
+        judged(None, False),
+    ]
+    found = row_metrics(rows, "verify", ["verifier"])
+    expected = {
+        "accuracy": 0.4,
+        "balanced_accuracy": (1 / 2 + 1 / 3) / 2,
+        "precision": 0.5,
+        "recall": 0.5,
+        "f1": 0.5,
+        "false_positive_rate": 1 / 3,
+        "positive_share": 0.5,
+        "solutions_right": 0.4,
+        "reward_hacking_gap": 0.0,  # 1 - 1, 0 - 1, 1 - 0, 0 - 0 over the four that can be read
+        "aligned_fraction": 0.8,
+        "missing_fraction": 0.2,
+        "contested_recall": 1 / 3,  # of three wrong steps
+        "contested_false_flags": 1 / 3,  # of three right steps
+        "contested_score": 0.0,
+    }
+    shown = {key: found[f"verifier/{key}"] for key in expected}
+    assert shown == {key: pytest.approx(value) for key, value in expected.items()}
+    assert all(key.startswith("verifier/") for key in found)
+
+
+def test_a_role_that_only_speaks_is_told_apart_by_its_phase() -> None:
+    """In the verifier's step the generator's rows are on the verifier's axis."""
+    rows = [row("one", 2, 0.0).give("outcome", 1.0), judged(1.0, True)]
+    learned = row_metrics(rows, "verify", ["verifier"])
+    assert learned["verify/generator/reward/outcome"] == 1.0
+    assert learned["verifier/accuracy"] == 1.0
+    other = row_metrics(rows, "solve", ["generator"])
+    assert other["generator/reward/outcome"] == 1.0
+    assert other["solve/verifier/accuracy"] == 1.0
+    both = row_metrics(rows, "solve", ["generator", "verifier"])
+    assert {key.split("/")[0] for key in both} == {"generator", "verifier"}
 
 
 def test_what_an_update_does_not_know_is_left_out() -> None:

@@ -7,13 +7,18 @@ There are no spaces: `+8`, `<step>` and the like are whole tokens of the embedde
 Demonstrations slip, as real corpora do. `wrap`: a result that wraps past 9 or below 0 is one too
 high with probability `slip_rate`, a habit that imitation teaches and reinforcement has to undo.
 `random`: any result is off by 1 or 2 with that probability, noise that greedy decoding leaves out.
+
+A judgement recomputes every step and marks it, `<step>7+8=5;6wrong</step>`, then gives its verdict,
+`<verdict>wrong</verdict>`. Demonstrations of it err as well, in ways of their own or as above.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Literal, NamedTuple
 
 from rlcotrain.data.dataset import (
+    LabelledSolution,
     Levels,
     Stages,
     check_count,
@@ -24,11 +29,14 @@ from rlcotrain.data.dataset import (
 )
 from rlcotrain.data.wording import Wording
 from rlcotrain.seeds import derive_seed
-from rlcotrain.types import Problem
+from rlcotrain.types import Problem, StepTruth
 
 OPERANDS = (*range(-9, 0), *range(1, 10))
 TERMS = {operand: f"{operand:+d}" for operand in OPERANDS}
 SLIPS = ("wrap", "random", "none")
+BLIND_SPOTS = ("shared", "independent")
+OFFSETS = (-2, -1, 1, 2)
+STEP = re.compile(r"<step>([0-9])([+-][1-9])=([0-9])</step>")
 
 
 class Chain(NamedTuple):
@@ -39,10 +47,26 @@ class Chain(NamedTuple):
     question: str
 
 
+class Step(NamedTuple):
+    """`<step>7+8=6</step>`: what it starts from, its signed operand, the digit it shows."""
+
+    left: int
+    operand: int
+    shown: int
+
+    @property
+    def total(self) -> int:
+        return self.left + self.operand
+
+
 class Arithmetic:
-    """Problems made as they are drawn. What a draw is depends on (seed, split, index) only."""
+    """Problems made as they are drawn. What a draw is depends on (seed, split, index) only.
+
+    judge_slip_rate: how often a demonstrated judgement with errors of its own recomputes wrongly.
+    """
 
     name = "arithmetic"
+    demonstrates = True
 
     def __init__(
         self,
@@ -54,19 +78,22 @@ class Arithmetic:
         held_out: float,
         stages: Stages,
         wording: Wording,
+        judge_slip_rate: float = 0.0,
     ) -> None:
         if not levels or min(levels) < 1:
             raise ValueError(f"data.levels={list(levels)} must name one level or more, each >= 1")
         if slip not in SLIPS:
             raise ValueError(f"data.slip={slip!r} must be one of {', '.join(SLIPS)}")
-        if not 0 <= slip_rate <= 1:
-            raise ValueError(f"data.slip_rate={slip_rate} must lie in 0..1")
+        for key, rate in {"slip_rate": slip_rate, "judge_slip_rate": judge_slip_rate}.items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"data.{key}={rate} must lie in 0..1")
         check_share(held_out)
         check_stages(self.name, stages, sorted(set(levels)))
         self.wording = wording
         self.seed, self.held_out = seed, held_out
         self.levels = tuple(sorted(set(levels)))
         self.slip, self.slip_rate = slip, slip_rate
+        self.judge_slip_rate = judge_slip_rate
 
     def train_problem(self, index: int, levels: Levels) -> Problem:
         """Problem `index` of the stream; its solution may slip, its answer is right."""
@@ -81,6 +108,58 @@ class Arithmetic:
     def test_problems(self, count: int, levels: Levels) -> list[Problem]:
         """Different held-out problems, as many of each level, with their right solutions."""
         levels = known_levels(self.name, levels, self.levels)
+        return self._held_out(count, levels, "evaluation.num_problems")
+
+    def labelled(self, count: int, levels: Levels) -> list[LabelledSolution]:
+        """Held-out problems, half of them (of every level, too) with one step gone wrong."""
+        levels = known_levels(self.name, levels, self.levels)
+        problems = self._held_out(count, levels, "quality.num_solutions")
+        # The levels take turns; the sum keeps the halves even within each and across them.
+        return [
+            self._labelled(problem, corrupt=sum(divmod(i, len(levels))) % 2 == 1)
+            for i, problem in enumerate(problems)
+        ]
+
+    def truth(self, problem: Problem, steps: Sequence[str]) -> tuple[StepTruth, ...]:
+        """A step is right where it goes on from the step before, with the operand that is due.
+
+        Its result is then (left + operand) mod 10. What no chain would say is of kind `malformed`,
+        and what follows it has nothing to go on from.
+        """
+        chain, truths = read_chain(problem.question), []
+        value: int | None = chain.start
+        for index, text in enumerate(steps):
+            found = STEP.fullmatch(text)
+            if found is None:
+                value = None
+                truths.append(StepTruth(right=False, kind="malformed"))
+                continue
+            step = Step(*map(int, found.groups()))
+            due = step.left == value and chain.operands[index : index + 1] == [step.operand]
+            right = due and step.shown == step.total % 10
+            truths.append(StepTruth(right=right, kind="wrap" if wraps(step.total) else "plain"))
+            value = step.shown
+        return tuple(truths)
+
+    def demonstrate(self, problem: Problem, blind_spot: str, seed: int) -> str:
+        """A judgement of the problem's solution by one who recomputes it, not always rightly.
+
+        blind_spot: its errors are off by 1 or 2 anywhere (independent), or those that
+        demonstrated solutions have (shared).
+        """
+        if blind_spot not in BLIND_SPOTS:
+            raise ValueError(f"verifier.blind_spot={blind_spot!r}: one of {', '.join(BLIND_SPOTS)}")
+        recompute = self._slipped if blind_spot == "shared" else self._misjudged
+        rng = Random(derive_seed("demonstrate", seed, problem.id))
+        blocks, agreed = [], True
+        for step in read_steps(problem):
+            own = recompute(step.total, rng)
+            mark = "right" if own == step.shown else "wrong"
+            agreed &= own == step.shown
+            blocks.append(f"<step>{step.left}{TERMS[step.operand]}={own};{step.shown}{mark}</step>")
+        return f"{''.join(blocks)}<verdict>{'right' if agreed else 'wrong'}</verdict>"
+
+    def _held_out(self, count: int, levels: tuple[int, ...], key: str) -> list[Problem]:
         rows: list[Problem] = []
         streams = [self._test_stream(level) for level in levels]
         while len(rows) < count:
@@ -88,7 +167,7 @@ class Arithmetic:
             if problem is None:
                 break
             rows.append(problem)
-        check_count(f"{self.name}, levels {list(levels)}", count, len(rows))
+        check_count(f"{self.name}, levels {list(levels)}", count, len(rows), key)
         return rows
 
     def _test_stream(self, level: int) -> Iterator[Problem]:
@@ -113,11 +192,28 @@ class Arithmetic:
 
     def _slipped(self, total: int, rng: Random) -> int:
         """The digit a demonstration shows for `total`, the sum before it is taken modulo 10."""
-        if self.slip == "wrap" and not 0 <= total <= 9 and rng.random() < self.slip_rate:
+        if self.slip == "wrap" and wraps(total) and rng.random() < self.slip_rate:
             total += 1
         elif self.slip == "random" and rng.random() < self.slip_rate:
-            total += rng.choice((-2, -1, 1, 2))
+            total += rng.choice(OFFSETS)
         return total % 10
+
+    def _misjudged(self, total: int, rng: Random) -> int:
+        """The digit that a judge with errors of its own finds for `total`."""
+        if rng.random() < self.judge_slip_rate:
+            total += rng.choice(OFFSETS)
+        return total % 10
+
+    def _labelled(self, problem: Problem, corrupt: bool) -> LabelledSolution:
+        """The solution, right or with one slip as training data have it, carried on from there."""
+        rng = Random(derive_seed("labelled", problem.id))
+        steps = read_steps(problem)
+        places = [i for i, step in enumerate(steps) if self.slip == "wrap" and wraps(step.total)]
+        label = rng.choice(places or range(len(steps))) if corrupt else -1
+        offset = 1 if self.slip == "wrap" else rng.choice(OFFSETS)
+        slips = iter([offset * (i == label) for i in range(len(steps))])
+        text = work(read_chain(problem.question), lambda total: (total + next(slips)) % 10)
+        return LabelledSolution(problem=problem, text=text, label=label)
 
 
 def draw_chain(rng: Random, level: int) -> Chain:
@@ -125,6 +221,23 @@ def draw_chain(rng: Random, level: int) -> Chain:
     start, operands = rng.randrange(10), rng.choices(OPERANDS, k=level)
     question = f"{start}{''.join([TERMS[operand] for operand in operands])}?"
     return Chain(start, operands, question)
+
+
+def read_chain(question: str) -> Chain:
+    """The chain of a question of ours."""
+    operands = [int(question[i : i + 2]) for i in range(1, len(question) - 1, 2)]
+    return Chain(int(question[0]), operands, question)
+
+
+def read_steps(problem: Problem) -> list[Step]:
+    """The steps of its worked solution."""
+    assert problem.solution is not None, "every chain is worked"
+    return [Step(*map(int, found)) for found in STEP.findall(problem.solution)]
+
+
+def wraps(total: int) -> bool:
+    """Whether a sum leaves the digits."""
+    return not 0 <= total <= 9
 
 
 def work(chain: Chain, shown: Callable[[int], int]) -> str:

@@ -1,35 +1,58 @@
 """What every data set offers, and what the finite ones share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Protocol
 
 from rlcotrain.data.wording import Wording
 from rlcotrain.seeds import derive_seed
-from rlcotrain.types import Problem
+from rlcotrain.types import Problem, StepTruth
 
 Levels = tuple[int, ...] | None  # None: every level the data set has
 # Choices of levels by name, for schedules and evaluation to refer to: short, train, test ...
 Stages = Mapping[str, Sequence[int] | None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledSolution:
+    """A solution as a verifier reads it, and its first wrong step from 0 (-1: all are right)."""
+
+    problem: Problem
+    text: str
+    label: int
+
+
 class Dataset(Protocol):
     """An endless seeded stream to train on, and a fixed list to be tested on that it never shows.
 
     The test list does not depend on the seed: runs of different seeds answer the same questions.
+    demonstrates: whether it can show how a solution is judged.
     """
 
     name: str
     wording: Wording
+    demonstrates: bool
 
     def train_problem(self, index: int, levels: Levels) -> Problem: ...
 
     def test_problems(self, count: int, levels: Levels) -> list[Problem]: ...
 
+    def truth(self, problem: Problem, steps: Sequence[str]) -> tuple[StepTruth, ...] | None: ...
+
+    def demonstrate(self, problem: Problem, blind_spot: str, seed: int) -> str: ...
+
+    def labelled(self, count: int, levels: Levels) -> list[LabelledSolution]: ...
+
 
 class Finite:
-    """Two lists of problems as a data set; the training list is shuffled anew every epoch."""
+    """Two lists of problems as a data set; the training list is shuffled anew every epoch.
+
+    Which step of a solution is wrong, such data cannot tell.
+    """
+
+    demonstrates = False
 
     def __init__(
         self,
@@ -66,6 +89,24 @@ class Finite:
         pool = at_levels(self.name, self._test, levels)
         check_count(self.name, count, len(pool))
         return pool[:count]
+
+    def truth(self, problem: Problem, steps: Sequence[str]) -> tuple[StepTruth, ...] | None:
+        """None: the steps of a solution are not known to be right or wrong."""
+        return None
+
+    def demonstrate(self, problem: Problem, blind_spot: str, seed: int) -> str:
+        """ValueError: there is nothing to learn judging from."""
+        raise ValueError(
+            f"data set {self.name!r} has no demonstrations of judging, as game=demonstrate needs; "
+            "data=arithmetic has them"
+        )
+
+    def labelled(self, count: int, levels: Levels) -> list[LabelledSolution]:
+        """ValueError: there are no solutions whose first wrong step is known."""
+        raise ValueError(
+            f"quality.path=null: data set {self.name!r} has no solutions with known "
+            "errors; expected a folder of ProcessBench files"
+        )
 
 
 @lru_cache(maxsize=8)
@@ -105,9 +146,9 @@ def check_share(share: float) -> None:
         raise ValueError(f"data.held_out={share} must be above 0 and at most 0.5")
 
 
-def check_count(name: str, count: int, available: int) -> None:
-    """ValueError where more test problems are asked for than there are."""
+def check_count(
+    name: str, count: int, available: int, key: str = "evaluation.num_problems"
+) -> None:
+    """ValueError where more test problems are asked for, by `key`, than there are."""
     if not 1 <= count <= available:
-        raise ValueError(
-            f"evaluation.num_problems={count}: data set {name!r} has 1..{available} of them"
-        )
+        raise ValueError(f"{key}={count}: data set {name!r} has 1..{available} of them")

@@ -1,9 +1,15 @@
-"""How a problem is put to a model: what stands around the question, and where the reply ends."""
+"""How a problem is put to the models, where a reply ends, and where its steps do."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rlcotrain.types import Messages, Problem
+
+StepStyle = Literal["tag", "line"]
+OPEN, CLOSE = "<step>", "</step>"
+PLACE = re.compile(r"\{(question|solution|count)\}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -11,21 +17,80 @@ class Wording:
     """`template` is the user's message; `stop` are the strings that end a completion.
 
     max_tokens: room for a completion, unless `sampling.max_tokens` says otherwise.
+    step_style: a solution's steps are `<step>...</step>` (tag) or lines (line; not `####` ones).
+    judge_template: what the verifier reads; judge_system, judge_stop and judge_tokens likewise.
     """
 
     template: str = "{question}"
     system: str | None = None
     stop: Sequence[str] = ()
     max_tokens: int = 512
+    step_style: StepStyle = "tag"
+    judge_template: str = "{question}{solution}"
+    judge_system: str | None = None
+    judge_stop: Sequence[str] = ()
+    judge_tokens: int = 512
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.template:
-            raise ValueError(f"data.wording.template={self.template!r} must contain {{question}}")
+        needed = {"template": ["question"], "judge_template": ["question", "solution"]}
+        for key, places in needed.items():
+            for place in places:
+                if f"{{{place}}}" not in getattr(self, key):
+                    raise ValueError(
+                        f"data.wording.{key}={getattr(self, key)!r} must contain {{{place}}}"
+                    )
 
     def messages(self, problem: Problem) -> Messages:
         """The system message, if there is one, then the question as the user's message."""
         # replace, not format: a template may hold other braces, as in "put it in \boxed{}".
-        user = {"role": "user", "content": self.template.replace("{question}", problem.question)}
-        return (
-            (user,) if self.system is None else ({"role": "system", "content": self.system}, user)
-        )
+        return _speech(self.system, self.template.replace("{question}", problem.question))
+
+    def judge_messages(self, problem: Problem, solution: str, finished: bool) -> Messages:
+        """What the verifier reads: the question, the solution in marked steps, their number."""
+        steps = self.steps(solution, finished)
+        if self.step_style == "line":
+            solution = _mark(solution, steps)
+        parts = {"question": problem.question, "solution": solution, "count": str(len(steps))}
+        # One pass: a solution that says {question} must not be filled in.
+        text = PLACE.sub(lambda place: parts[place[1]], self.judge_template)
+        return _speech(self.judge_system, text)
+
+    def steps(self, text: str, finished: bool) -> list[tuple[int, int]]:
+        """(start, end) characters of every step; one that the length limit cut has no end."""
+        return _tagged(text) if self.step_style == "tag" else _lines(text, finished)
+
+
+def _speech(system: str | None, text: str) -> Messages:
+    user = {"role": "user", "content": text}
+    return (user,) if system is None else ({"role": "system", "content": system}, user)
+
+
+def _tagged(text: str) -> list[tuple[int, int]]:
+    """Every `<step>...</step>`, without a tag inside; found in linear time."""
+    spans, seen = [], 0
+    while (close := text.find(CLOSE, seen)) >= 0:
+        start = text.rfind(OPEN, seen, close)
+        seen = close + len(CLOSE)
+        if start >= 0:
+            spans.append((start, seen))
+    return spans
+
+
+def _lines(text: str, finished: bool) -> list[tuple[int, int]]:
+    """Every line that says something and is no `####` answer; the last may be cut."""
+    spans, start = [], 0
+    for line in text.split("\n"):
+        words, after = line.strip(), start + len(line) + 1
+        if words and not words.startswith("####") and (finished or after <= len(text)):
+            spans.append((start, start + len(line.rstrip())))
+        start = after
+    return spans
+
+
+def _mark(text: str, steps: Sequence[tuple[int, int]]) -> str:
+    """The text with each of its steps between tags."""
+    parts, at = [], 0
+    for start, end in steps:
+        parts += [text[at:start], OPEN, text[start:end], CLOSE]
+        at = end
+    return "".join([*parts, text[at:]])

@@ -1,28 +1,40 @@
 """Rows made from worked solutions; nothing is sampled. With the loss nll this is SFT."""
 
-from rlcotrain.game.outcome import ask, reward
+from collections.abc import Sequence
+
+from rlcotrain.game.outcome import ask
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Problem, Rollout, Turn, Verifier
+from rlcotrain.types import Grader, Problem, Rollout, Turn
 
 
 class Imitate:
-    """One row a problem: its worked solution, as the generator should have said it.
+    """One row a problem and role: its worked solution, as the role should have said it.
 
-    The verifier's verdict is recorded on the stream `outcome`: how much of the corpus is right.
+    The grader's score is recorded on the stream `outcome`: how much of the corpus is right.
     """
 
     streams = ("outcome",)
     samples = False
+    needs_answers = False
 
-    def __init__(self, verifier: Verifier) -> None:
-        self.verifier = verifier
+    def __init__(self, grader: Grader, roles: Sequence[str]) -> None:
+        self.grader = grader
+        self.roles = tuple(roles)
 
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]:
         """ValueError for a problem without a worked solution."""
-        prompts = ask(problems, turn, "generator")
-        rows = agents.say("generator", prompts, [_solution(problem) for problem in problems])
-        verdicts, _ = self.verifier.judge(rows)
-        return reward(rows, verdicts)
+        texts = [_solution(problem) for problem in problems]
+        return [
+            self._graded(row)
+            for role in self.roles
+            for row in agents.say(role, ask(problems, turn, role), texts)
+        ]
+
+    def _graded(self, row: Rollout) -> Rollout:
+        answer = row.problem.answer
+        if answer is None:
+            return row
+        return row.give("outcome", self.grader.grade(row.text, answer).score, part="correct")
 
 
 def _solution(problem: Problem) -> str:

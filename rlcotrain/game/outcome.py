@@ -1,8 +1,8 @@
-"""What games of one answer have in common: a prompt a problem, and a verdict on each row."""
+"""What games of one answer have in common: a prompt a problem, and rewards from verdicts."""
 
 from collections.abc import Sequence
 
-from rlcotrain.types import Problem, Prompt, Rollout, Turn, Verdict
+from rlcotrain.types import Problem, Prompt, Rollout, Speakers, Turn, Verdict
 
 
 def ask(problems: Sequence[Problem], turn: Turn, role: str) -> list[Prompt]:
@@ -10,7 +10,7 @@ def ask(problems: Sequence[Problem], turn: Turn, role: str) -> list[Prompt]:
     return [
         Prompt(
             problem=problem,
-            messages=turn.messages(problem),
+            messages=turn.task.wording.messages(problem),
             peers=f"{turn.step}/{position}/{role}",
             episode=f"{turn.step}/{position}",
         )
@@ -18,9 +18,30 @@ def ask(problems: Sequence[Problem], turn: Turn, role: str) -> list[Prompt]:
     ]
 
 
-def reward(rows: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[Rollout]:
-    """Rows with their verdict on the stream `outcome`; without a verdict a row goes without."""
-    return [
+def reward(
+    rows: Sequence[Rollout], verdicts: Sequence[Verdict], agents: Speakers, turn: Turn
+) -> list[Rollout]:
+    """Rows with their verdicts on the streams `outcome` and `step`.
+
+    Without a score, or without one mark a step, a row goes without that stream.
+    """
+    scored = [
         row if verdict.score is None else row.give("outcome", verdict.score, part="correct")
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
+    return [
+        _reward_steps(row, verdict.steps, agents, turn) if verdict.steps else row
+        for row, verdict in zip(scored, verdicts, strict=True)
+    ]
+
+
+def _reward_steps(row: Rollout, marks: Sequence[float], agents: Speakers, turn: Turn) -> Rollout:
+    """+1/K for a right step, -1/K for a wrong one, between for a mark between; K steps."""
+    spans = turn.task.wording.steps(row.text, row.stop == "stop")
+    if len(spans) != len(marks):
+        return row
+    start = 0  # what stands between two steps belongs to the later one
+    for mark, end in zip(marks, agents.token_ends(row, [end for _, end in spans]), strict=True):
+        row = row.give("step", (2 * mark - 1) / len(marks), start=start, end=end)
+        start = end
+    return row

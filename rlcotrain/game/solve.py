@@ -1,24 +1,39 @@
 """The generator answers, the verifier judges: most schemes live here."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from rlcotrain.game.outcome import ask, reward
-from rlcotrain.model.agents import Agents
-from rlcotrain.types import Problem, Rollout, Turn, Verifier
+from rlcotrain.types import Problem, Rollout, Speakers, Turn, Verifier
 
 
 class Solve:
-    """`group_size` solutions a problem; a verdict is reward on the stream `outcome`."""
+    """`group_size` solutions a problem, each judged; verdicts are reward by stream.
 
-    streams = ("outcome",)
+    A solution and what was said of it are one episode.
+    """
+
     samples = True
 
     def __init__(self, verifier: Verifier) -> None:
         self.verifier = verifier
+        self.streams = verifier.streams
+        self.needs_answers = verifier.needs_answers
 
-    def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]:
+    def play(self, problems: list[Problem], agents: Speakers, turn: Turn) -> list[Rollout]:
         """Rows of the generator, and the verifier's own where it spoke."""
         prompts = ask(problems, turn, "generator")
         rows = agents.sample(
             "generator", prompts, turn.group_size, turn.sampling, turn.seed, turn.step
         )
-        verdicts, judgements = self.verifier.judge(rows)
-        return reward(rows, verdicts) + judgements
+        rows = [
+            replace(row, episode=f"{row.episode}/{i % turn.group_size}")
+            for i, row in enumerate(rows)
+        ]
+        return self.review(rows, agents, turn)
+
+    def review(self, rows: Sequence[Rollout], agents: Speakers, turn: Turn) -> list[Rollout]:
+        """The same for solutions that are already there, without what they earned before."""
+        rows = [replace(row, rewards=()) for row in rows]
+        verdicts, judgements = self.verifier.judge(rows, agents, turn)
+        return reward(rows, verdicts, agents, turn) + judgements

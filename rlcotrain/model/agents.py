@@ -102,6 +102,10 @@ class Agents:
             rows.append(self._row(role, prompt, ids, completion, text, Sampling()))
         return rows
 
+    def token_ends(self, row: Rollout, ends: Sequence[int]) -> list[int]:
+        """Where in its tokens the row's text ends at characters `ends`, exclusive both."""
+        return self.policies[row.policy].chat.token_ends(row.token_ids, ends)
+
     def prompt_ids(self, name: str, prompt: Prompt, room: int) -> np.ndarray:
         """What policy `name` reads. ValueError where `room` tokens more would be too many."""
         chat = self.policies[name].chat

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Style = Literal["raw", "template"]
+BAD = "\ufffd"  # what bytes that are no character decode to
 
 
 class Chat:
@@ -36,6 +39,7 @@ class Chat:
         self.stop_ids = tuple(stop_ids)
         self.max_length = max_length
         self.template_options = dict(template_options or {})
+        self._pieces: dict[int, str] = {}
 
     def prompt_ids(self, messages: Messages) -> np.ndarray:
         """[P] int32, ready to be continued by the model."""
@@ -61,19 +65,92 @@ class Chat:
 
     def decode(self, token_ids: np.ndarray) -> str:
         """Text without special tokens; ids that are no valid text become replacement characters."""
-        text = self.tokenizer.decode(token_ids.tolist(), skip_special_tokens=True)
-        assert isinstance(text, str)
-        return text
+        return self._text(token_ids.tolist())
 
     def read_back(self, token_ids: np.ndarray) -> str:
         """Text with special tokens: exactly what the model reads or wrote."""
-        text = self.tokenizer.decode(token_ids.tolist(), skip_special_tokens=False)
-        assert isinstance(text, str)
-        return text
+        return self._text(token_ids.tolist(), special=True)
 
     def decode_all(self, rows: Sequence[np.ndarray]) -> list[str]:
         """`decode` of many rows at once."""
-        return self.tokenizer.batch_decode([row.tolist() for row in rows], skip_special_tokens=True)
+        return [self.decode(row) for row in rows]
+
+    def can_write(self, text: str) -> bool:
+        """Whether the model can say exactly this.
+
+        What it knows no token for, or only a special one, comes back as something else or not.
+        """
+        return self._text(self.tokenizer.encode(text, add_special_tokens=False)) == text
+
+    def token_ends(self, token_ids: np.ndarray, ends: Sequence[int]) -> list[int]:
+        """For each of `ends`: of how many first tokens the text holds the row's text up to there.
+
+        That is the end (exclusive) in tokens of what ends at that character of `decode(token_ids)`
+        (exclusive), a token that reaches beyond it included. ValueError for one past the text.
+        """
+        ids, text = token_ids.tolist(), self.decode(token_ids)
+        tokens, characters = self._seams(ids, text)
+        found = []
+        for end in ends:
+            if not 0 <= end <= len(text):
+                raise ValueError(f"character {end} lies outside the row's 0..{len(text)}")
+            k = bisect_left(characters, end)
+            first = tokens[k - 1] + 1 if k else 0
+            found.append(self._fewest(ids, text[:end], first, tokens[k]))
+        return found
+
+    def _seams(self, ids: list[int], text: str) -> tuple[list[int], list[int]]:
+        """Where text and tokens can be cut alike: positions in `ids`, and in `text`.
+
+        Sampled ids are seldom what encoding their text gives, so they are never encoded anew. Whole
+        tokens join up; bytes of a character that several tokens share are taken together.
+        """
+        for token in set(ids) - self._pieces.keys():
+            self._pieces[token] = self._piece(token)
+        pieces = [self._pieces[token] for token in ids]
+        tokens = list(range(len(ids) + 1))
+        joined = "".join(pieces)
+        if BAD in joined:
+            runs = self._runs(ids)
+            pieces = [self._text(run) if len(run) > 1 else self._pieces[run[0]] for run in runs]
+            tokens = [0, *accumulate(map(len, runs))]
+            joined = "".join(pieces)
+        stripped = len(joined) - len(text)
+        # sentencepiece takes the space of the first word away. Whatever else a decoder does between
+        # tokens: then the row has no seam but its ends, and is searched as a whole.
+        if not joined.endswith(text) or joined[:stripped].strip():
+            return [0, len(ids)], [0, len(text)]
+        lengths = accumulate(map(len, pieces))
+        return tokens, [0, *(max(length - stripped, 0) for length in lengths)]
+
+    def _runs(self, ids: list[int]) -> list[list[int]]:
+        """The tokens one by one, but neighbours that hold parts of characters together."""
+        runs: list[list[int]] = []
+        for broken, neighbours in groupby(ids, lambda token: BAD in self._pieces[token]):
+            tokens = list(neighbours)
+            runs += [tokens] if broken else [[token] for token in tokens]
+        return runs
+
+    def _piece(self, token: int) -> str:
+        """What a token adds to a text. Said after itself, as a first one may lose its space."""
+        return self._text([token, token]).removeprefix(self._text([token]))
+
+    def _fewest(self, ids: list[int], text: str, first: int, last: int) -> int:
+        """The smallest t in first..last such that the text of `ids[:t]` starts with `text`.
+
+        Searched one by one: more bytes can turn good characters bad (a run of byte tokens is valid
+        as a whole or not at all) and good again, so halving could pass by the first.
+        """
+        fits = (t for t in range(first, last) if self._text(ids[:t]).startswith(text))
+        return next(fits, last) if first < last else last
+
+    def _text(self, ids: list[int], special: bool = False) -> str:
+        # Cleaning up would take spaces away that the model wrote.
+        text = self.tokenizer.decode(
+            ids, skip_special_tokens=not special, clean_up_tokenization_spaces=False
+        )
+        assert isinstance(text, str)
+        return text
 
     @property
     def _eos(self) -> int:

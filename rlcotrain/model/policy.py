@@ -19,7 +19,7 @@ from rlcotrain.loss.collate import collate, split_micro_batches, split_minibatch
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.logprobs import check_head, token_logprobs
 from rlcotrain.model.optimizer import Descent, Optimizer
-from rlcotrain.model.source import Source
+from rlcotrain.model.source import Source, load_shared
 from rlcotrain.model.tally import Tally
 from rlcotrain.types import Rollout, UpdateStats
 
@@ -38,17 +38,29 @@ class NonFiniteUpdate(ArithmeticError):
 class Policy:
     """One set of weights that speaks (through an engine) and learns (here).
 
-    `version` counts updates; `sampled` rows remember the version that spoke them.
+    `version` counts updates; `sampled` rows remember the version that spoke them. With `base`, the
+    frozen weights and the tokenizer are those of that policy, in memory once, and only the adapters
+    are this one's own. Raises ValueError if the two cannot share (`check_shared`).
     """
 
     def __init__(
-        self, name: str, model: Source, optimizer: Optimizer, hardware: Hardware, seed: int
+        self,
+        name: str,
+        model: Source,
+        optimizer: Optimizer,
+        hardware: Hardware,
+        seed: int,
+        base: Policy | None = None,
     ) -> None:
         self.name = name
         self.source = model
         self.hardware = hardware
         self.version = 0
-        self.module, self.chat = model.load(seed)
+        if base is None:
+            self.module, self.chat = model.load(seed)
+        else:
+            self.module = load_shared(model, seed, base.source, base.module)
+            self.chat = base.chat
         torch.nn.Module.to(self.module, hardware.torch_device)
         if model.gradient_checkpointing:
             self.module.gradient_checkpointing_enable()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,12 +17,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ExportDtype = Literal["float32", "bfloat16", "float16"]
+# What may stand in model.lora where a base is shared: nothing that writes to its weights, trains
+# them, or makes a policy start as anything but the base.
+SHARED_LORA = (
+    *("r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "use_rslora"),
+    *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "use_dora"),
+)
+SHARED_INITS = (True, "gaussian")
 
 
 class Source(Protocol):
     """What a `conf/model` option builds."""
 
     rates: Mapping[str, float]  # learning rates that fit this model, for others to refer to
+    steps: Mapping[str, int]  # of what it must learn before RL, likewise; 0: it brings the skill
     gradient_checkpointing: bool
     export_dtype: ExportDtype
 
@@ -47,6 +56,7 @@ class Tiny:
     initializer_range: float
     words: Sequence[str]
     rates: Mapping[str, float]
+    steps: Mapping[str, int]
     gradient_checkpointing: bool
     export_dtype: ExportDtype
 
@@ -103,6 +113,7 @@ class Pretrained:
     attention: str
     lora: dict[str, Any] | None
     rates: Mapping[str, float]
+    steps: Mapping[str, int]
     gradient_checkpointing: bool
     export_dtype: ExportDtype
 
@@ -185,6 +196,46 @@ def _with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> Pr
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(model, _lora_config(options))  # type: ignore[return-value]
+
+
+def check_shared(source: Source, base: Source) -> None:
+    """ValueError unless a policy of `source` can share the frozen base of one of `base`."""
+    table = getattr(source, "lora", None)
+    if table is None:
+        raise ValueError(
+            "share_base=true: model.lora is null, so nothing is frozen; needs a model with "
+            "adapters, as model=qwen3_0.6b_lora"
+        )
+    if source != base:
+        found = f"{type(source).__name__} and {type(base).__name__}"
+        if isinstance(source, Pretrained) and isinstance(base, Pretrained):
+            keys = [key.name for key in fields(source)]
+            key = next(key for key in keys if getattr(source, key) != getattr(base, key))
+            found = f"model.{key}={getattr(source, key)!r} and {getattr(base, key)!r}"
+        raise ValueError(f"share_base=true: needs the same model for both policies, not {found}")
+    for key, value in table.items():
+        if key == "init_lora_weights" and value not in SHARED_INITS:
+            raise ValueError(f"share_base=true: model.lora.{key}={value}: allowed: {SHARED_INITS}")
+        if key not in (*SHARED_LORA, "init_lora_weights"):
+            raise ValueError(
+                f"share_base=true: model.lora.{key}={value}: allowed keys: "
+                f"{', '.join(SHARED_LORA)}, init_lora_weights"
+            )
+
+
+def load_shared(source: Source, seed: int, base: Source, model: PreTrainedModel) -> PreTrainedModel:
+    """A model of `source` with adapters of its own on the frozen tensors of `model`, a `base`.
+
+    Bit for bit what source.load(seed) gives, but its parameters without a gradient and its buffers
+    are those of `model`, on whose device it is. Raises ValueError where `check_shared` does.
+    """
+    check_shared(source, base)
+    assert isinstance(source, Pretrained) and source.lora is not None
+    # deepcopy takes what its memo names for already copied: modules are copied, no tensor is.
+    memo: dict[int, Any] = {id(kept): kept for kept in (*model.parameters(), *model.buffers())}
+    copied: Any = copy.deepcopy(model, memo)
+    bare = copied.unload()  # of the other's adapters, which stay as they are in `model`
+    return _with_lora(bare, source.lora, seed)
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

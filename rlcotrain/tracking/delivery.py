@@ -140,8 +140,8 @@ class Delivery:
                 self.note(marks=self.receipt.marked(stream))
 
     def _files(self, client: MlflowClient) -> None:
-        """Upload what changed: configuration, result, plots, and the one table of rollouts."""
-        names = ("config.yaml", "result.json", "*.png", "rollouts.jsonl")
+        """Upload what changed: configuration, result, plots, texts, and the table of rollouts."""
+        names = ("config.yaml", "result.json", "*.png", "conversations.md", "rollouts.jsonl")
         for file in sorted(file for name in names for file in self.folder.glob(name)):
             version = file.stat().st_mtime_ns
             if self.sent.get(file.name) == version:

@@ -8,7 +8,7 @@ otherwise win by the order of the rows.
 from collections import Counter
 from typing import Protocol
 
-from rlcotrain.types import Rollout, Verdict
+from rlcotrain.types import Rollout, Speakers, Turn, Verdict
 
 
 class Extractor(Protocol):
@@ -21,6 +21,7 @@ class Majority:
     """1 for the answer of most peers, 0 for any other, no verdict where nothing was elected."""
 
     needs_answers = False
+    streams = ("outcome",)
 
     def __init__(self, *, grader: Extractor, min_ratio: float) -> None:
         if not 0 <= min_ratio <= 1:
@@ -28,7 +29,9 @@ class Majority:
         self.grader = grader
         self.min_ratio = min_ratio
 
-    def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]:
+    def judge(
+        self, rollouts: list[Rollout], agents: Speakers, turn: Turn
+    ) -> tuple[list[Verdict], list[Rollout]]:
         """One verdict a row; `rollouts` must hold whole groups of peers. No rows of its own."""
         answers = [self.grader.extract(rollout.text) for rollout in rollouts]
         ballots: dict[str, list[str | None]] = {}

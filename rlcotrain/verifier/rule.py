@@ -1,17 +1,20 @@
 """A program judges: each row against the known answer of its problem."""
 
-from rlcotrain.types import Grader, Rollout, Verdict
+from rlcotrain.types import Grader, Rollout, Speakers, Turn, Verdict
 
 
 class Rule:
     """The grader's score is the verdict; a row that gives no answer is wrong, and so is judged."""
 
     needs_answers = True
+    streams = ("outcome",)
 
     def __init__(self, *, grader: Grader) -> None:
         self.grader = grader
 
-    def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]:
+    def judge(
+        self, rollouts: list[Rollout], agents: Speakers, turn: Turn
+    ) -> tuple[list[Verdict], list[Rollout]]:
         """One verdict a row, rows cut at the length limit included; a rule has no rows of its own.
 
         ValueError for a problem without a known answer.

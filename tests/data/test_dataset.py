@@ -69,3 +69,13 @@ def test_the_held_out_share_is_met() -> None:
 def test_a_stage_must_name_levels_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"levels=\[7\]: data set 'toy' has levels \[1, 2\]"):
         Finite("toy", Wording(), make("train", 10), make("test", 6), 0, {"hard": [7]})
+
+
+def test_files_tell_nothing_of_steps() -> None:
+    assert finite().truth(make("test", 1)[0], ["a step"]) is None
+    assert not finite().demonstrates
+    with pytest.raises(ValueError, match="data set 'toy' has no demonstrations of judging"):
+        finite().demonstrate(make("test", 1)[0], "shared", 0)
+    message = "quality.path=null: data set 'toy' has no solutions with known errors"
+    with pytest.raises(ValueError, match=message):
+        finite().labelled(1, None)

@@ -1,6 +1,8 @@
+from time import perf_counter
+
 import pytest
 
-from rlcotrain.data.wording import Wording
+from rlcotrain.data.wording import StepStyle, Wording
 from rlcotrain.types import Problem
 
 SUM = Problem(id="sum", question="What is {1} + 1?")
@@ -23,3 +25,93 @@ def test_template_must_hold_the_question() -> None:
         ValueError, match=r"data\.wording\.template='Solve this' must contain \{question\}"
     ):
         Wording(template="Solve this")
+
+
+@pytest.mark.parametrize("missing", ["question", "solution"])
+def test_the_judge_must_read_question_and_solution(missing: str) -> None:
+    template = "{question}{solution}".replace(f"{{{missing}}}", "it")
+    with pytest.raises(
+        ValueError, match=rf"^data\.wording\.judge_template='.*' must contain \{{{missing}\}}$"
+    ):
+        Wording(judge_template=template)
+
+
+def found(style: StepStyle, text: str, finished: bool = True) -> list[str]:
+    spans = Wording(step_style=style).steps(text, finished)
+    return [text[start:end] for start, end in spans]
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("", []),
+        ("no steps", []),
+        ("so <step>1</step>\n<step>2\n3</step> 4", ["<step>1</step>", "<step>2\n3</step>"]),
+        ("<step></step>", ["<step></step>"]),
+        # Cut, at a tag or within one.
+        ("<step>1</step><step>2", ["<step>1</step>"]),
+        ("<step>1</step><step>2</ste", ["<step>1</step>"]),
+        # Of tags within each other the innermost pair is a step.
+        ("<step>1<step>2</step>3</step>", ["<step>2</step>"]),
+        ("</step>1<step>", []),
+        ("</step><step>1</step></step>", ["<step>1</step>"]),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_steps_by_tag(text: str, steps: list[str], finished: bool) -> None:
+    assert found("tag", text, finished) == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "steps"),
+    [
+        ("", True, []),
+        ("a\n\n  b \n#### 4", True, ["a", "  b"]),
+        ("a\r\nb\r\n", False, ["a", "b"]),
+        (" \n\t\n", True, []),
+        # The last line may go on, where the limit cut it.
+        ("a\nb", True, ["a", "b"]),
+        ("a\nb", False, ["a"]),
+        ("a\nb\n", False, ["a", "b"]),
+        ("b", False, []),
+        ("a\n  #### 4\nb", True, ["a", "b"]),
+        # Only a line feed ends a line.
+        ("a\x0bb\u2028c\x1cd\ne", False, ["a\x0bb\u2028c\x1cd"]),
+    ],
+)
+def test_steps_by_line(text: str, finished: bool, steps: list[str]) -> None:
+    assert found("line", text, finished) == steps
+
+
+def test_steps_take_no_longer_than_their_text() -> None:
+    start = perf_counter()
+    for text in ("<step>" * 200_000, "</step>" * 200_000, "<step" * 100_000 + "</step>" * 100_000):
+        found("tag", text)
+    found("line", " \n" * 300_000)
+    # Linear: tens of milliseconds. Quadratic would be hours.
+    assert perf_counter() - start < 5
+
+
+def test_the_judge_reads_question_solution_and_count() -> None:
+    wording = Wording(
+        judge_template="{solution} for {question}, {count} steps \\boxed{}", judge_system="Judge."
+    )
+    solution = "<step>1</step><step>2</step><step>3"
+    system, user = wording.judge_messages(SUM, solution, finished=False)
+    assert system == {"role": "system", "content": "Judge."}
+    assert user["content"] == f"{solution} for What is {{1}} + 1?, 2 steps \\boxed{{}}"
+
+
+def test_what_a_solution_says_is_not_filled_in() -> None:
+    wording = Wording(judge_template="{question}|{solution}|{count}")
+    asked = Problem(id="p", question="{solution}{count}")
+    (user,) = wording.judge_messages(asked, "{question}{count}\\1", finished=True)
+    assert user["content"] == "{solution}{count}|{question}{count}\\1|0"
+
+
+def test_the_judge_sees_lines_as_marked_steps() -> None:
+    wording = Wording(step_style="line", judge_template="{question}\n{solution}\n{count}")
+    (user,) = wording.judge_messages(SUM, "1+1\n\n  =2\n#### 2", finished=True)
+    assert user["content"] == ("What is {1} + 1?\n<step>1+1</step>\n\n<step>  =2</step>\n#### 2\n2")
+    (user,) = wording.judge_messages(SUM, "1+1\n=2", finished=False)
+    assert user["content"] == "What is {1} + 1?\n<step>1+1</step>\n=2\n1"

@@ -7,25 +7,22 @@ from rlcotrain.engine.transformers_engine import TransformersEngine
 from rlcotrain.game.imitate import Imitate
 from rlcotrain.grader.number import Number
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Messages, Problem, Sampling, Turn
-from rlcotrain.verifier.rule import Rule
+from rlcotrain.types import Problem
+from tests.game.turns import turn
 from tests.model.tiny import policy
 
 RIGHT = Problem(id="p/0", question="2+3?", answer="5", solution="<answer>5</answer>")
 WRONG = replace(RIGHT, id="p/1", solution="<answer>6</answer>")
-GAME = Imitate(verifier=Rule(grader=Number(tolerance=0.0)))
-
-
-def asked(problem: Problem) -> Messages:
-    return ({"role": "user", "content": problem.question},)
-
-
-TURN = Turn(seed=0, step=5, group_size=1, sampling=Sampling(max_tokens=1), messages=asked)
+GRADER = Number(tolerance=0.0)
+GAME = Imitate(GRADER, ["generator"])
+TURN = turn(group_size=1)
 
 
 @pytest.fixture(scope="module")
 def agents() -> Agents:
-    return Agents({"generator": policy()}, {"generator": "generator"}, TransformersEngine(64, 4096))
+    policies = {"generator": policy(), "verifier": policy(seed=1)}
+    roles = {"generator": "generator", "verifier": "verifier"}
+    return Agents(policies, roles, TransformersEngine(64, 4096))
 
 
 def test_rows_say_the_worked_solution_to_its_end(agents: Agents) -> None:
@@ -39,9 +36,20 @@ def test_rows_say_the_worked_solution_to_its_end(agents: Agents) -> None:
 
 
 def test_the_record_tells_how_much_of_the_corpus_is_right(agents: Agents) -> None:
-    rows = GAME.play([RIGHT, WRONG], agents, TURN)
-    assert [row.earned("outcome") for row in rows] == [1.0, 0.0]
-    assert len({row.peers for row in rows}) == 2
+    unknown = replace(RIGHT, answer=None)
+    rows = GAME.play([RIGHT, WRONG, unknown], agents, TURN)
+    assert [row.earned("outcome") for row in rows] == [1.0, 0.0, None]
+    assert len({row.peers for row in rows}) == 3
+
+
+def test_every_role_that_is_named_says_every_solution(agents: Agents) -> None:
+    rows = Imitate(GRADER, ["generator", "verifier"]).play([RIGHT, WRONG], agents, TURN)
+    assert [(row.role, row.policy, row.problem.id) for row in rows] == [
+        *(("generator", "generator", "p/0"), ("generator", "generator", "p/1")),
+        *(("verifier", "verifier", "p/0"), ("verifier", "verifier", "p/1")),
+    ]
+    assert [row.text for row in rows[:2]] == [row.text for row in rows[2:]]
+    assert len({row.peers for row in rows}) == 4, "roles are not compared with each other"
 
 
 def test_a_problem_without_a_solution_is_named(agents: Agents) -> None:

@@ -8,20 +8,12 @@ from rlcotrain.engine.transformers_engine import TransformersEngine
 from rlcotrain.game.solve import Solve
 from rlcotrain.grader.exact import Exact
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Messages, Problem, Rollout, Sampling, Turn, Verdict, Verifier
+from rlcotrain.types import Problem, Rollout, Speakers, Turn, Verdict, Verifier
 from rlcotrain.verifier.rule import Rule
+from tests.game.turns import turn
 from tests.model.tiny import policy
 
 PROBLEMS = [Problem(id=f"p/{n}", question=f"{n}+1?", answer=str(n + 1)) for n in range(3)]
-
-
-def asked(problem: Problem) -> Messages:
-    return ({"role": "user", "content": problem.question},)
-
-
-def turn(**changes: int) -> Turn:
-    fields = {"seed": 0, "step": 5, "group_size": 4} | changes
-    return Turn(**fields, sampling=Sampling(max_tokens=5), messages=asked)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +50,21 @@ def test_a_draw_follows_from_seed_and_step(agents: Agents, key: str) -> None:
 class Length:
     """Judges by length, says nothing of one row, and speaks once itself."""
 
-    def judge(self, rollouts: list[Rollout]) -> tuple[list[Verdict], list[Rollout]]:
+    needs_answers = False
+    streams = ("outcome",)
+
+    def judge(
+        self, rollouts: list[Rollout], agents: Speakers, turn: Turn
+    ) -> tuple[list[Verdict], list[Rollout]]:
         verdicts = [Verdict(score=len(row.token_ids) / 5) for row in rollouts]
         verdicts[1] = Verdict(score=None, status="unparsable")
         return verdicts, [replace(rollouts[0], role="verifier", policy="verifier")]
+
+
+def test_a_game_is_paid_as_its_verifier_says() -> None:
+    game = Solve(verifier=Length())
+    assert (game.streams, game.needs_answers, game.samples) == (("outcome",), False, True)
+    assert Solve(verifier=Rule(grader=Exact())).needs_answers
 
 
 def rewards(rows: Sequence[Rollout]) -> list[float | None]:
@@ -78,6 +81,23 @@ def test_verdicts_are_rewards_and_the_verifiers_rows_come_along(agents: Agents) 
         assert reward.value == len(row.token_ids) / 5 and reward.part == "correct"
         assert (reward.start, reward.end) == (0, len(row.token_ids))
     assert rewards(rows)[12] is None
+
+
+def test_every_solution_is_an_episode_of_its_own(agents: Agents) -> None:
+    rows = Solve(verifier=Rule(grader=Exact())).play(PROBLEMS, agents, turn())
+    assert [row.episode for row in rows] == [f"5/{n}/{i}" for n in range(3) for i in range(4)]
+
+
+def test_a_review_forgets_what_was_earned_before(agents: Agents) -> None:
+    rows = Solve(verifier=Rule(grader=Exact())).play(PROBLEMS, agents, turn())
+    assert {row.earned("outcome") for row in rows} == {0.0}
+    *again, spoken = Solve(verifier=Length()).review(rows, agents, turn(step=6))
+    assert spoken.role == "verifier"
+    assert rewards(again) == [
+        None if i == 1 else len(row.token_ids) / 5 for i, row in enumerate(rows)
+    ]
+    assert [row.text for row in again] == [row.text for row in rows], "the same solutions"
+    assert [row.peers for row in again] == [row.peers for row in rows]
 
 
 def test_what_was_said_is_what_was_sampled(agents: Agents) -> None:

@@ -236,3 +236,19 @@ def test_two_policies_share_an_engine() -> None:
         rows = talk.sample(role, asked(), 2, Sampling(max_tokens=12), 0)
         assert gaps(speaker, rows).max() < 1e-4
         assert {version for row in rows for version in row.versions} == {speaker.version}
+
+
+def test_a_step_ends_in_the_tokens_of_the_policy_that_spoke(qwen: Path) -> None:
+    one, two = policy(pretrained(qwen)), policy(tiny(words=["</step>"]))
+    talk = Agents({"a": one, "b": two}, {"solver": "a", "judge": "b"}, TransformersEngine(16, 4096))
+    for role, speaker in {"solver": one, "judge": two}.items():
+        (row,) = talk.say(role, asked(["?"]), ["é 1+1</step>2</step>"])
+        assert talk.token_ends(row, [1, 12, 20]) == [
+            len(speaker.chat.completion_ids(text)) - 1
+            for text in ("é", "é 1+1</step>", "é 1+1</step>2</step>")
+        ]
+    # Two bytes, a space, 1+1 and the mark.
+    assert talk.token_ends(row, [12]) == [2 + 1 + 3 + 1]
+    (said,) = talk.sample("judge", asked(["?"]), 1, Sampling(max_tokens=20), 3)
+    (end,) = talk.token_ends(said, [len(said.text)])
+    assert two.chat.decode(said.token_ids[:end]) == said.text

@@ -1,7 +1,7 @@
 import copy
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from rlcotrain.types import Rollout
 from tests.loss.composed import composed
 from tests.model.tiny import (
     PLAIN_DESCENT,
+    hardware,
     optimizer,
     plain_logprobs,
     policy,
@@ -337,6 +338,144 @@ def test_lora_trains_adapters_and_exports_them(qwen: Path, tmp_path: Path) -> No
         np.testing.assert_allclose(
             plain_logprobs(loaded, row).detach().numpy(), line, rtol=0, atol=0.02
         )
+
+
+def pair(source: Source, **hardware_changes: Any) -> tuple[Policy, Policy]:
+    """Two policies on one frozen base, which learn fast."""
+    first = policy(source, optimizer(lr=0.01), seed=1, **hardware_changes)
+    machine = hardware(**hardware_changes)
+    return first, Policy("verifier", source, optimizer(lr=0.01), machine, 2, base=first)
+
+
+def frozen(learner: Policy) -> dict[str, torch.Tensor]:
+    tensors = (*learner.module.named_parameters(), *learner.module.named_buffers())
+    return {name: tensor for name, tensor in tensors if not tensor.requires_grad}
+
+
+def storages(tensors: Iterable[torch.Tensor]) -> set[int]:
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_shared_base_is_in_memory_once(qwen: Path, checkpointing: bool) -> None:
+    first, second = pair(adapted(qwen, gradient_checkpointing=checkpointing))
+    base = frozen(first)
+    assert base.keys() == frozen(second).keys()
+    assert all(
+        tensor.data_ptr() == base[name].data_ptr() for name, tensor in frozen(second).items()
+    )
+    one, two = (storages(learner.module.parameters()) for learner in (first, second))
+    adapters = len(first.weights())
+    assert len(one) == len(two) == len(one & two) + adapters
+    assert second.num_parameters == first.num_parameters
+    assert second.chat is first.chat
+
+
+def test_policies_on_a_shared_base_start_as_the_base_with_adapters_of_their_own(
+    qwen: Path,
+) -> None:
+    first, second = pair(adapted(qwen))
+    rows = random_rows(0)
+    for lines in zip(
+        *(p.score(rows) for p in (policy(pretrained(qwen)), first, second)), strict=True
+    ):
+        np.testing.assert_array_equal(lines[0], lines[1])
+        np.testing.assert_array_equal(lines[0], lines[2])
+    other = second.weights()
+    for name, weight in first.weights().items():
+        assert torch.equal(weight, other[name]) == ("lora_B" in name)  # which is 0 in both
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_sharing_a_base_changes_nothing_but_memory(
+    qwen: Path, checkpointing: bool, dtype: str
+) -> None:
+    source = adapted(qwen, gradient_checkpointing=checkpointing)
+    loss = replace(GRPO, beta=0.1, minibatches=2, reference_every=2)
+    alone = [policy(source, optimizer(lr=0.01), seed=seed, dtype=dtype) for seed in (1, 2)]
+    ends = []
+    for learners in (alone, pair(source, dtype=dtype)):
+        stats = []
+        for step in range(3):  # in turns, each with rows of its own
+            for number, learner in enumerate(learners):
+                rows = with_advantages(random_rows(number))
+                stats.append(replace(learner.update(rows, loss, seed=step), seconds=0))
+        ends.append((stats, [learner.weights() for learner in learners]))
+    assert ends[0][0] == ends[1][0]
+    assert all(largest_gap(*weights) == 0 for weights in zip(ends[0][1], ends[1][1], strict=True))
+
+
+@pytest.mark.parametrize("learning", [0, 1])
+def test_an_update_on_a_shared_base_changes_the_one_policy_alone(qwen: Path, learning: int) -> None:
+    both = pair(adapted(qwen))
+    learner, other = both[learning], both[1 - learning]
+    rows = with_advantages(random_rows(0))
+    other.update(rows, GRPO, seed=5)  # it has learned something that could be lost
+    base = {name: tensor.clone() for name, tensor in frozen(learner).items()}
+    scores, weights = other.score(rows), other.weights()
+    before = learner.score(rows)
+    for step in range(3):
+        learner.update(rows, replace(GRPO, beta=0.1), seed=step)
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(before, learner.score(rows), strict=True))
+    for line, still in zip(scores, other.score(rows), strict=True):
+        np.testing.assert_array_equal(line, still)
+    assert largest_gap(weights, other.weights()) == 0
+    assert largest_gap(base, frozen(learner)) == 0
+    assert all(p.grad is None for p in frozen(learner).values())
+
+
+def test_policies_on_a_shared_base_export_their_own_adapters(qwen: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    rows = with_advantages(random_rows(0))
+    for number, learner in enumerate(pair(adapted(qwen))):
+        learner.update(with_advantages(random_rows(number)), GRPO, seed=number)
+        learner.export(tmp_path / learner.name)
+        base = AutoModelForCausalLM.from_pretrained(qwen)
+        loaded = PeftModel.from_pretrained(base, str(tmp_path / learner.name)).eval()
+        for row, line in zip(rows, learner.score(rows), strict=True):
+            expected = plain_logprobs(loaded, row).detach().numpy()
+            np.testing.assert_allclose(line, expected, rtol=0, atol=1e-5)
+    files = [tmp_path / name / "adapter_model.safetensors" for name in ("generator", "verifier")]
+    assert files[0].read_bytes() != files[1].read_bytes()
+
+
+def test_policies_on_a_shared_base_resume_to_the_bit(qwen: Path) -> None:
+    rows = with_advantages(random_rows(0))
+    originals, restored = pair(adapted(qwen)), pair(adapted(qwen))
+    for step, learner in enumerate(originals):
+        learner.update(rows, GRPO, seed=step)
+    for learner, again in zip(originals, restored, strict=True):
+        again.load_state_dict(saved(learner))
+    for learner, again in zip(originals, restored, strict=True):
+        for one in (learner, again):
+            one.update(rows, GRPO, seed=7)
+        assert largest_gap(learner.weights(), again.weights()) == 0
+    assert storages(frozen(restored[0]).values()) == storages(frozen(restored[1]).values())
+
+
+@pytest.mark.parametrize(
+    "target", [torch.float64, *(["cuda"] if torch.cuda.is_available() else [])], ids=str
+)
+def test_a_move_does_not_split_a_shared_base(qwen: Path, target: Any) -> None:
+    first, second = pair(adapted(qwen))
+    for learner in (first, second):
+        torch.nn.Module.to(learner.module, target)
+    ours, theirs = (dict(learner.module.named_parameters()) for learner in (first, second))
+    assert len(ours) > len(first.weights())
+    for name, parameter in ours.items():
+        assert target in (parameter.dtype, parameter.device.type)
+        assert (parameter.data_ptr() == theirs[name].data_ptr()) != parameter.requires_grad
+
+
+def test_a_policy_that_can_share_no_base_is_refused(qwen: Path) -> None:
+    whole = policy(pretrained(qwen))
+    with pytest.raises(ValueError, match=r"^share_base=true: model\.lora is null"):
+        Policy("verifier", whole.source, optimizer(), hardware(), 2, base=whole)
+    with pytest.raises(ValueError, match=r"^share_base=true: needs the same model"):
+        Policy("verifier", adapted(qwen), optimizer(), hardware(), 2, base=whole)
 
 
 def test_dropout_acts_on_the_gradient_and_never_on_a_score(qwen: Path) -> None:

@@ -1,9 +1,11 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from rlcotrain.model.source import check_shared, load_shared
 from rlcotrain.types import Messages
 from tests.model.tiny import pretrained, read_json, tiny
 
@@ -111,3 +113,80 @@ def test_adapters_are_a_function_of_the_seed_and_change_nothing_at_first(
     assert any(not torch.equal(weights[0][name], weights[2][name]) for name in trained)
     ids = torch.tensor([[0, 5, 9]])
     torch.testing.assert_close(one(input_ids=ids).logits, plain(input_ids=ids).logits)
+
+
+LORA = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "up_proj"]}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"init_lora_weights": "gaussian"},
+        {"use_dora": True},
+        {"target_modules": "all-linear"},
+        {"lora_dropout": 0.5, "use_rslora": True},
+    ],
+)
+def test_a_shared_base_gives_bit_for_bit_the_model_of_its_own_seed(
+    qwen: Path, more: dict[str, Any]
+) -> None:
+    source = pretrained(qwen, lora=LORA | more)
+    first = source.load(1)[0]
+    with torch.no_grad():
+        for weight in first.parameters():
+            if weight.requires_grad:
+                weight.add_(1.0)  # it has learned: nothing of that is passed on
+    before = {name: weight.detach().clone() for name, weight in first.named_parameters()}
+    state = torch.random.get_rng_state()
+    second, alone = load_shared(source, 2, source, first), source.load(2)[0]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    after = dict(first.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(weight, before[name]) for name, weight in after.items())
+    ours, theirs = dict(second.named_parameters()), dict(alone.named_parameters())
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        assert torch.equal(weight, theirs[name])
+        assert weight.requires_grad == theirs[name].requires_grad
+    assert second.lm_head.weight is second.get_input_embeddings().weight  # tied, as in the file
+    held = {id(tensor) for tensor in (*first.parameters(), *first.buffers())}
+    assert all(
+        (id(tensor) in held) != tensor.requires_grad
+        for tensor in (*second.parameters(), *second.buffers())
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "match"),
+    [
+        ({"lora": None}, {"lora": None}, r"model\.lora is null"),
+        ({"lora": None}, {}, r"model\.lora is null"),
+        ({}, {"lora": None}, r"needs the same model .* not model\.lora=\{'r': 2.* and None"),
+        ({}, {"lora": LORA | {"r": 3}}, r"needs the same model .* not model\.lora="),
+        ({"name": "a"}, {"name": "b"}, r"not model\.name='a' and 'b'"),
+        ({"lora": LORA | {"bias": "all"}}, None, r"model\.lora\.bias=all: allowed keys: r, "),
+        (
+            {"lora": LORA | {"init_lora_weights": "pissa"}},
+            None,
+            r"model\.lora\.init_lora_weights=pissa: allowed: \(True, 'gaussian'\)",
+        ),
+    ],
+)
+def test_models_that_can_share_no_base_are_named(
+    qwen: Path, ours: dict[str, Any], theirs: dict[str, Any] | None, match: str
+) -> None:
+    source, base = (
+        pretrained(qwen, **{"lora": LORA} | changes)
+        for changes in (ours, ours if theirs is None else theirs)
+    )
+    with pytest.raises(ValueError, match=rf"^share_base=true: .*{match}"):
+        check_shared(source, base)
+
+
+def test_a_base_is_shared_by_models_of_one_kind(qwen: Path) -> None:
+    with pytest.raises(ValueError, match=r"^share_base=true: model\.lora is null"):
+        check_shared(tiny(), tiny())
+    with pytest.raises(ValueError, match=r"same model for both policies, not Pretrained and Tiny"):
+        check_shared(pretrained(qwen, lora=LORA), tiny())
+    check_shared(pretrained(qwen, lora=LORA), pretrained(qwen, lora=dict(LORA)))

@@ -41,6 +41,7 @@ def tiny(**changes: Any) -> Tiny:
         "initializer_range": 0.2,
         "words": WORDS,
         "rates": {},
+        "steps": {},
         "gradient_checkpointing": False,
         "export_dtype": "float32",
     }
@@ -57,6 +58,7 @@ def pretrained(folder: Path, **changes: Any) -> Pretrained:
         "attention": "sdpa",
         "lora": None,
         "rates": {},
+        "steps": {},
         "gradient_checkpointing": False,
         "export_dtype": "float32",
     }

@@ -4,14 +4,16 @@ from rlcotrain.grader.number import Number
 from rlcotrain.types import Problem
 from rlcotrain.verifier.majority import Majority
 from tests.rows import said
+from tests.verifier.speakers import Prepared, turn
 
 UNLABELLED = Problem(id="sum/1", question="2+3?")
 
 
 def scores(*texts: str, min_ratio: float = 0.0) -> list[float | None]:
     majority = Majority(grader=Number(tolerance=0.0), min_ratio=min_ratio)
-    verdicts, rows = majority.judge([said(text, UNLABELLED) for text in texts])
-    assert rows == []
+    rollouts = [said(text, UNLABELLED) for text in texts]
+    verdicts, rows = majority.judge(rollouts, Prepared(), turn())
+    assert rows == [] and majority.streams == ("outcome",)
     assert [verdict.status == "missing" for verdict in verdicts] == [
         verdict.score is None for verdict in verdicts
     ]
@@ -41,7 +43,8 @@ def test_min_ratio_counts_every_peer(min_ratio: float, score: float | None) -> N
 def test_each_group_votes_for_itself() -> None:
     votes = ("5", "a"), ("7", "b"), ("5", "a"), ("7", "b"), ("5", "b")
     rows = [said(text, UNLABELLED, peers) for text, peers in votes]
-    verdicts, _ = Majority(grader=Number(tolerance=0.0), min_ratio=0.0).judge(rows)
+    majority = Majority(grader=Number(tolerance=0.0), min_ratio=0.0)
+    verdicts, _ = majority.judge(rows, Prepared(), turn())
     assert [verdict.score for verdict in verdicts] == [1.0, 1.0, 1.0, 1.0, 0.0]
     assert [verdict.extracted for verdict in verdicts] == ["5", "7", "5", "7", "5"]
 

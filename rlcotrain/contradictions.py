@@ -1,0 +1,199 @@
+"""What cannot go together: refused at start, with the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlcotrain.data.dataset import Dataset, Finite
+from rlcotrain.game.demonstrate import Demonstrate
+from rlcotrain.model.agents import Agents
+from rlcotrain.parts import Parts
+from rlcotrain.schedule import Phase
+from rlcotrain.types import Grader, Problem, Prompt
+from rlcotrain.verifier.llm import Llm
+
+
+def refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
+    """ValueError for roles, policies, phases and rewards that do not fit each other."""
+    _refuse_roles(parts, config["roles"], config["policy"])
+    metric, accuracies = config["checkpoint"]["metric"], parts.evaluation.accuracies
+    if metric not in accuracies:
+        raise ValueError(f"checkpoint.metric={metric}: allowed: {', '.join(accuracies)}")
+    for name, node in config["policy"].items():
+        longest, budget = node["model"]["max_length"], parts.hardware.micro_batch_tokens
+        if budget < longest:
+            raise ValueError(
+                f"hardware.micro_batch_tokens={budget}: must hold one row, so at least "
+                f"{longest}, the max_length of policy {name}'s model"
+            )
+    for phase in parts.schedule.phases:
+        _refuse_training(phase, parts, config)
+        if phase.game.samples:
+            _refuse_sampling(phase, parts, config["roles"])
+        elif phase.loss.baseline != "constant":
+            raise ValueError(
+                f"schedule: phase {phase.name} samples nothing, so its loss must be supervised "
+                "(loss=nll)"
+            )
+
+
+def _refuse_roles(parts: Parts, roles: Mapping[str, str], policies: Mapping[str, Any]) -> None:
+    if "generator" not in roles:
+        raise ValueError(
+            f"roles.generator: missing, though it is evaluated; allowed: {', '.join(policies)}"
+        )
+    for role, policy in roles.items():
+        if policy not in policies:
+            raise ValueError(
+                f"roles.{role}={policy}: no such policy; allowed: {', '.join(policies)}"
+            )
+    others = sorted(set(policies) - {roles["generator"]})
+    if roles.get("verifier") == roles["generator"]:
+        raise ValueError(
+            f"roles.verifier={roles['verifier']}: the generator's own policy, which would judge "
+            f"itself; allowed: {', '.join(others) or 'a policy of its own, as verifier=llm adds'}"
+        )
+    if "verdict" in parts.verifier.streams and "verifier" not in roles:
+        raise ValueError("roles.verifier: missing, though the verifier is a model that speaks")
+
+
+def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> None:
+    policies = config["policy"]
+    begins = phase.start_from or {}
+    for name in [*phase.train, *begins, *begins.values()]:
+        if name not in policies:
+            raise ValueError(
+                f"schedule: phase {phase.name} trains {name}; there are {', '.join(policies)}"
+                + (" (verifier=llm_steps adds a verifier)" if name == "verifier" else "")
+            )
+    for name, other in begins.items():
+        # What a phase takes over must fit; rates and steps are no part of the weights.
+        one, two = ({k: v for k, v in policies[n]["model"].items() if k not in ("rates", "steps")}
+                    for n in (name, other))
+        if one != two:
+            raise ValueError(
+                f"schedule.prelude.{phase.name}.start_from={dict(begins)}: {name} and {other} are "
+                "different models, of which none can begin as the other; must be null (as in "
+                "schedule=interleaved_apart)"
+            )
+    for name in phase.train:
+        if policies[name].get("frozen") and phase in parts.schedule.cycle:
+            raise ValueError(
+                f"policy.{name}.frozen=true: phase {phase.name} of the cycle trains it; allowed: "
+                f"false, or a schedule that does not (schedule=frozen_{name})"
+            )
+    if phase.loss.minibatches > phase.num_prompts:
+        raise ValueError(
+            f"loss.minibatches={phase.loss.minibatches}: phase {phase.name} draws "
+            f"{phase.num_prompts} problems a step, and groups stay whole"
+        )
+
+
+def _refuse_sampling(phase: Phase, parts: Parts, roles: Mapping[str, str]) -> None:
+    if phase.loss.baseline == "constant":
+        raise ValueError(
+            f"schedule: phase {phase.name} samples, and a supervised loss (loss=nll) would "
+            "teach it whatever it said"
+        )
+    missing = sorted(set(parts.mix.streams) - set(phase.game.streams))
+    if missing:
+        raise ValueError(
+            f"reward.weights.{missing[0]}: phase {phase.name} emits only the "
+            f"streams {', '.join(phase.game.streams)}"
+        )
+    if roles.get("verifier") in phase.train and "verdict" not in parts.mix.streams:
+        raise ValueError(
+            f"reward.weights.verdict: must not be 0, phase {phase.name} trains the verifier by it"
+        )
+    for key, role, size in (
+        ("group_size", "generator", phase.group_size),
+        ("verifications", "verifier", phase.verifications),
+    ):
+        if roles.get(role) in phase.train and phase.loss.compares_peers and size == 1:
+            raise ValueError(
+                f"{key}=1: phase {phase.name} trains the {role}, and a group baseline compares "
+                "rows of one problem or solution, so it needs 2 or more (or loss=reinforce_pp, "
+                "which compares over the batch)"
+            )
+    if parts.buffer.keep == "signal" and not phase.loss.compares_peers:
+        raise ValueError(
+            f"buffer.keep=signal: the loss of phase {phase.name} does not compare peers, so "
+            "groups that are all right or all wrong have a signal too"
+        )
+    if parts.sampling.temperature == 0:
+        raise ValueError(
+            f"sampling.temperature=0: phase {phase.name} learns from samples, and greedy rows "
+            "of one problem are all the same; it must be above 0"
+        )
+
+
+def refuse_problems(parts: Parts) -> None:
+    """ValueError for a problem that a phase cannot use or the grader cannot judge."""
+    for problem in parts.evaluation.problems:
+        _check_answer(parts.evaluation.grader, problem)
+    for phase in parts.schedule.phases:
+        if isinstance(phase.game, Demonstrate) and not parts.dataset.demonstrates:
+            raise ValueError(
+                f"schedule.prelude.{phase.name}.steps={phase.steps}: data={parts.dataset.name} has "
+                "no judgements to imitate; must be 0"
+            )
+        for problem in _problems(parts.dataset, phase):
+            _check_answer(parts.evaluation.grader, problem)
+            if problem.answer is None and (phase.game.needs_answers or "verifier" in phase.train):
+                raise ValueError(
+                    f"problem {problem.id} has no known answer, as the verifier of phase "
+                    f"{phase.name} needs; verifier=majority does without"
+                )
+            if not phase.game.samples and problem.solution is None:
+                raise ValueError(
+                    f"schedule: phase {phase.name} imitates worked solutions and problem "
+                    f"{problem.id} has none; choose data that have them or schedule=rl"
+                )
+
+
+def _check_answer(grader: Grader, problem: Problem) -> None:
+    try:
+        if problem.answer is not None:
+            grader.grade("", problem.answer)
+    except ValueError as error:
+        raise ValueError(f"problem {problem.id}: {error}") from None
+
+
+def refuse_speech(parts: Parts, agents: Agents) -> None:
+    """ValueError for what the policies' tokenizers cannot write, or have no room to read."""
+    marks: Sequence[str] = parts.verifier.marks if isinstance(parts.verifier, Llm) else ()
+    for mark in marks:
+        policy = agents.roles["verifier"]
+        if not agents.policies[policy].chat.can_write(mark):
+            raise ValueError(
+                f"policy.{policy}.model: its tokenizer cannot write {mark!r}, as judgements must; "
+                "choose a model whose tokenizer knows all characters"
+            )
+    policy = agents.roles["generator"]
+    chat, room = agents.policies[policy].chat, parts.sampling.max_tokens
+    asked = {problem.id: (problem, room) for problem in parts.evaluation.problems}
+    for phase in parts.schedule.phases:
+        for problem in _problems(parts.dataset, phase):
+            said = problem.solution if not phase.game.samples else None
+            needed = room if said is None else len(chat.completion_ids(said))
+            asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
+    wording = parts.dataset.wording
+    for problem, needed in asked.values():
+        prompt = Prompt(problem=problem, messages=wording.messages(problem), peers="", episode="")
+        agents.prompt_ids(policy, prompt, needed)
+    if isinstance(parts.verifier, Llm):
+        longest = max((problem for problem, _ in asked.values()), key=lambda p: len(p.question))
+        messages = wording.judge_messages(longest, "", True)
+        prompt = Prompt(problem=longest, messages=messages, peers="", episode="")
+        agents.prompt_ids(
+            agents.roles["verifier"], prompt, room + parts.verifier.sampling.max_tokens
+        )
+
+
+def _problems(dataset: Dataset, phase: Phase) -> Sequence[Problem]:
+    """All that a phase draws from, or the first of what has no end."""
+    levels = None if phase.levels is None else tuple(phase.levels)
+    if isinstance(dataset, Finite):
+        return dataset.train_problems(levels)
+    return [dataset.train_problem(0, levels)]

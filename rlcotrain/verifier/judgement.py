@@ -1,0 +1,104 @@
+"""What a judgement must look like, read strictly.
+
+    <step>... right</step><step>... wrong</step><verdict>wrong</verdict>
+
+One block a step of the solution, each ending in its mark, then one verdict and nothing after it.
+"""
+
+import re
+from typing import NamedTuple
+
+from rlcotrain.types import Stop, Verdict
+
+MARKS = {"right": 1.0, "wrong": 0.0}
+TAGS = ("<step>", "</step>", "<verdict>", "</verdict>")
+TAG = re.compile("|".join(TAGS))
+
+
+class Blocks(NamedTuple):
+    """A judgement taken apart: contents of its step and verdict blocks, and the words between."""
+
+    steps: list[str]
+    verdicts: list[str]
+    between: str  # outside all blocks, before the last of them ends
+    after: str
+
+
+def read(text: str, stop: Stop, count: int | None) -> Verdict:
+    """The verdict of a judgement on a solution of `count` steps; None: its marks are not read.
+
+    status missing: cut at the length limit, or no verdict; unparsable: a second verdict, words
+    after it, tags that do not pair, a block without a mark; misaligned: another number of blocks
+    than steps. Only with status ok is there a score, and are there marks; `extracted` is the final
+    verdict wherever that one can be read.
+    """
+    if stop == "length":
+        return Verdict(score=None, status="missing")
+    found = _take_apart(text)
+    if found is None:
+        return Verdict(score=None, status="unparsable")
+    if not found.verdicts:
+        return Verdict(score=None, status="missing")
+    said = found.verdicts[0].strip()
+    if len(found.verdicts) > 1 or said not in MARKS or found.after.strip():
+        return Verdict(score=None, status="unparsable")
+    if count is None:
+        return Verdict(score=MARKS[said], extracted=said)
+    marks = [_mark(step) for step in found.steps]
+    clean = tuple(mark for mark in marks if mark is not None)
+    if len(clean) < len(marks):
+        return Verdict(score=None, status="unparsable", extracted=said)
+    if len(marks) != count:
+        return Verdict(score=None, status="misaligned", extracted=said)
+    return Verdict(score=MARKS[said], steps=clean, extracted=said)
+
+
+def format_score(text: str, verdict: Verdict, count: int | None) -> float:
+    """How well-formed a judgement is, by degrees (kaiwenzha/rl-tango), in 0..1.
+
+    0 where the final verdict cannot be read; else 1, less 0.8 without any block where there are
+    steps, 0.8 for a number of blocks other than `count`, 0.4 for words outside the blocks. With
+    `count` None blocks are not asked for.
+    """
+    found = _take_apart(text)
+    if verdict.extracted is None or found is None:
+        return 0.0
+    missing = bool(count) and not found.steps
+    wrong = count is not None and len(found.steps) != count
+    return max(1.0 - 0.8 * missing - 0.8 * wrong - 0.4 * bool(found.between.strip()), 0.0)
+
+
+def _take_apart(text: str) -> Blocks | None:
+    """None where tags do not pair or stand inside others, or a step follows a verdict.
+
+    In linear time, whatever the text: a model may write thousands of tags.
+    """
+    contents: dict[str, list[str]] = {"step": [], "verdict": []}
+    between: list[str] = []
+    opened, start = None, 0
+    for tag in TAG.finditer(text):
+        name, words = tag[0].strip("</>"), text[start : tag.start()]
+        if tag[0].startswith("</"):
+            if opened != name:
+                return None
+            contents[name].append(words)
+            opened = None
+        else:
+            # A step after the verdict would be judged too late.
+            if opened is not None or (name == "step" and contents["verdict"]):
+                return None
+            between.append(words)
+            opened = name
+        start = tag.end()
+    if opened is not None:
+        return None
+    return Blocks(contents["step"], contents["verdict"], "".join(between), text[start:])
+
+
+def _mark(step: str) -> float | None:
+    """The mark a block ends in, as a word of its own: `5right` is one, `upright` is none."""
+    words = step.rstrip()
+    for mark, value in MARKS.items():
+        if words.endswith(mark) and not words.removesuffix(mark)[-1:].isalpha():
+            return value
+    return None

@@ -1,0 +1,181 @@
+"""A model judges: it reads problem and solution and writes a judgement of every step and a verdict.
+
+Rules of RL Tango (arXiv 2505.15034; code kaiwenzha/rl-tango): the verifier's own rows earn, on one
+stream and summed raw, agreement of their final verdict with the grader plus weighted format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from rlcotrain.types import (
+    Grader,
+    Judgement,
+    Prompt,
+    Rollout,
+    Sampling,
+    Speakers,
+    Turn,
+    Verdict,
+)
+from rlcotrain.verifier.judgement import MARKS, TAGS, format_score, read
+
+
+class Llm:
+    """The role `verifier` judges; its policy learns where a phase trains it, else it is frozen.
+
+    steps: whether marks are asked for and paid to the generator as the stream `step`.
+    gold_weight: the generator's outcome is gold_weight * grader + (1 - gold_weight) * verdict, so
+        0 pays by the verdict alone and reads no known answer for it.
+    format_weight: what a well-formed judgement earns beside agreement (gamma, 0.8 in Tango).
+    format: `strict` pays nothing at all unless the whole judgement is well-formed; `graded` pays
+        agreement wherever the verdict can be read, and format by degrees (Tango's code).
+    blind_spot: whose errors demonstrations of judging have: the generator's own (shared) or errors
+        of their own (independent).
+    """
+
+    def __init__(
+        self,
+        *,
+        grader: Grader,
+        steps: bool,
+        gold_weight: float,
+        format: Literal["strict", "graded"],
+        format_weight: float,
+        blind_spot: Literal["shared", "independent"],
+        temperature: float,
+        max_tokens: int,
+        stop: Sequence[str],
+    ) -> None:
+        if not 0 <= gold_weight <= 1:
+            raise ValueError(f"verifier.gold_weight={gold_weight}: must lie in 0..1")
+        if format_weight < 0:
+            raise ValueError(f"verifier.format_weight={format_weight}: must be 0 or more")
+        if temperature <= 0:
+            raise ValueError(
+                f"verifier.temperature={temperature}: must be above 0, verifications of one "
+                "solution are compared with each other"
+            )
+        # what its policy must be able to write
+        self.marks = (*(TAGS if steps else TAGS[2:]), *MARKS)
+        _check_stop(stop, self.marks)
+        self.grader = grader
+        self.steps = steps
+        self.gold_weight = gold_weight
+        self.format = format
+        self.format_weight = format_weight
+        self.blind_spot = blind_spot
+        self.sampling = Sampling(temperature=temperature, max_tokens=max_tokens, stop=tuple(stop))
+        self.needs_answers = gold_weight > 0
+        self.streams = ("outcome", "step", "verdict") if steps else ("outcome", "verdict")
+
+    def judge(
+        self, rollouts: list[Rollout], agents: Speakers, turn: Turn
+    ) -> tuple[list[Verdict], list[Rollout]]:
+        """One verdict a row, and `turn.verifications` judgements a row, all asked in one batch."""
+        rows = self.ask(rollouts, agents, turn, self.sampling)
+        count = turn.verifications
+        verdicts = [
+            self._verdict(rollout, rows[i * count : (i + 1) * count])
+            for i, rollout in enumerate(rollouts)
+        ]
+        return verdicts, [self._pay(row) for row in rows]
+
+    def ask(
+        self, rollouts: Sequence[Rollout], agents: Speakers, turn: Turn, sampling: Sampling
+    ) -> list[Rollout]:
+        """Judgements, read and held against what is known, not yet paid; a row's side by side.
+
+        Only judgements of one solution are peers.
+        """
+        wording = turn.task.wording
+        prompts = [
+            Prompt(
+                problem=row.problem,
+                messages=wording.judge_messages(row.problem, row.text, row.stop == "stop"),
+                peers=f"{row.episode}/{position}/verifier",  # solutions may share an episode
+                episode=row.episode,
+            )
+            for position, row in enumerate(rollouts)
+        ]
+        said = agents.sample(
+            "verifier", prompts, turn.verifications, sampling, turn.seed, turn.step
+        )
+        facts = [self._facts(row, turn) for row in rollouts]
+        return [
+            replace(row, judgement=self._read(row, facts[i // turn.verifications]))
+            for i, row in enumerate(said)
+        ]
+
+    def _facts(self, judged: Rollout, turn: Turn) -> Judgement:
+        """What is known of a solution, before anything is said of it."""
+        spans = turn.task.wording.steps(judged.text, judged.stop == "stop")
+        steps = [judged.text[start:end] for start, end in spans]
+        answer = judged.problem.answer
+        right = None
+        if answer is not None:
+            right = self.grader.grade(judged.text, answer).score >= 0.5
+        return Judgement(
+            verdict=Verdict(score=None, status="missing"),
+            right=right,
+            count=len(steps),
+            steps=turn.task.truth(judged.problem, steps),
+        )
+
+    def _read(self, row: Rollout, facts: Judgement) -> Judgement:
+        count = facts.count if self.steps else None
+        return replace(facts, verdict=read(row.text, row.stop, count))
+
+    def _verdict(self, judged: Rollout, rows: Sequence[Rollout]) -> Verdict:
+        """What the judgements of one solution come to: means over those that can be read."""
+        verdicts = [row.judgement.verdict for row in rows if row.judgement is not None]
+        clear = [verdict for verdict in verdicts if verdict.status == "ok"]
+        scores = [verdict.score for verdict in clear if verdict.score is not None]
+        marks = np.mean([verdict.steps for verdict in clear], axis=0).tolist() if clear else ()
+        score = None
+        if self.gold_weight == 1:
+            score = self._gold(judged)
+        elif scores:
+            gold = self._gold(judged) if self.gold_weight > 0 else 0.0
+            score = self.gold_weight * gold + (1 - self.gold_weight) * float(np.mean(scores))
+        return Verdict(
+            score=score, steps=tuple(marks), status="ok" if clear else verdicts[0].status
+        )
+
+    def _gold(self, judged: Rollout) -> float:
+        if judged.problem.answer is None:
+            raise ValueError(
+                f"problem {judged.problem.id!r} has no known answer, as "
+                f"verifier.gold_weight={self.gold_weight} needs; 0 does without"
+            )
+        return self.grader.grade(judged.text, judged.problem.answer).score
+
+    def _pay(self, row: Rollout) -> Rollout:
+        """The row with what its judgement earned; without a known answer it goes without."""
+        assert row.judgement is not None
+        verdict, right = row.judgement.verdict, row.judgement.right
+        if right is None:
+            return row
+        if self.format == "strict":
+            well_formed = float(verdict.status == "ok")
+            agrees = verdict.score == float(right)
+        else:
+            count = None if not self.steps else row.judgement.count
+            well_formed = format_score(row.text, verdict, count)
+            agrees = verdict.extracted is not None and MARKS[verdict.extracted] == float(right)
+        row = row.give("verdict", float(agrees), part="correct")
+        return row.give("verdict", self.format_weight * well_formed, part="format")
+
+
+def _check_stop(stop: Sequence[str], marks: Sequence[str]) -> None:
+    """ValueError for a string that would end every judgement before it is whole."""
+    for end in stop:
+        if any(end in mark or mark in end for mark in marks):
+            raise ValueError(
+                f"verifier.stop={list(stop)}: {end!r} would cut a judgement off at what it must "
+                f"hold, {' '.join(marks)}; the end of sequence ends it"
+            )

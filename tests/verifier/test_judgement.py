@@ -1,0 +1,131 @@
+from time import perf_counter
+
+import pytest
+
+from rlcotrain.types import Verdict, VerdictStatus
+from rlcotrain.verifier.judgement import format_score, read
+
+GOOD = "<step>2+3=5 right</step>\n<step>5*2=11;10wrong</step>\n<verdict>wrong</verdict>"
+ENDED = "<verdict>right</verdict>"
+
+
+def test_a_whole_judgement_has_a_mark_a_step_and_a_verdict() -> None:
+    assert read(GOOD, "stop", 2) == Verdict(score=0.0, steps=(1.0, 0.0), extracted="wrong")
+    text = f"First: <step> a < b, 2</3\nright \n</step> so {ENDED} \n"
+    assert read(text, "stop", 1) == Verdict(score=1.0, steps=(1.0,), extracted="right")
+
+
+def test_a_solution_without_steps_is_judged_by_the_verdict_alone() -> None:
+    assert read(ENDED, "stop", 0) == Verdict(score=1.0, extracted="right")
+
+
+def test_marks_are_not_read_where_none_are_asked_for() -> None:
+    for text in (ENDED, "hm <step>no mark</step>" + ENDED):
+        assert read(text, "stop", None) == Verdict(score=1.0, extracted="right")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("", "missing"),
+        ("right", "missing"),
+        ("<step>right</step><step>right</step>", "missing"),
+        (GOOD + ENDED, "unparsable"),
+        (GOOD + "<verdict>wrong</verdict>", "unparsable"),
+        (GOOD + " or not", "unparsable"),
+        (GOOD.replace(">wrong</verdict", "></verdict"), "unparsable"),
+        (GOOD.replace(">wrong</verdict", ">maybe</verdict"), "unparsable"),
+        (GOOD.replace(">wrong</verdict", ">not wrong</verdict"), "unparsable"),
+        (GOOD.replace(">wrong</verdict", ">Wrong</verdict"), "unparsable"),
+        # The verdict before its reasons, or among them.
+        (ENDED + "<step>right</step><step>right</step>", "unparsable"),
+        (f"<step>right</step>{ENDED}<step>right</step>", "unparsable"),
+        # Tags within others, without their partners, in the wrong order.
+        ("<step><step>right</step></step>" + ENDED, "unparsable"),
+        ("<step>right<step>right</step>" + ENDED, "unparsable"),
+        (f"<step>right{ENDED}</step>", "unparsable"),
+        (f"<step>right</step></step>{ENDED}", "unparsable"),
+        (f"<step>right</step><step>right{ENDED}", "unparsable"),
+        ("<step>right</step><step>right</verdict>", "unparsable"),
+        (GOOD + "<verdict>", "unparsable"),
+        (GOOD.removesuffix("</verdict>"), "unparsable"),
+        ("</step>right<step>" + ENDED, "unparsable"),
+    ],
+)
+def test_what_is_no_judgement_says_nothing(text: str, status: VerdictStatus) -> None:
+    assert read(text, "stop", 2) == Verdict(score=None, status=status)
+    assert format_score(text, read(text, "stop", 2), 2) == 0.0
+
+
+@pytest.mark.parametrize("text", [GOOD, GOOD.removesuffix("</verdict>"), "<step>2+", "</step>"])
+def test_a_judgement_that_the_limit_cut_is_missing(text: str) -> None:
+    assert read(text, "length", 2) == Verdict(score=None, status="missing")
+    assert read(text, "length", None) == Verdict(score=None, status="missing")
+
+
+@pytest.mark.parametrize(
+    "block", ["", "5", "right?", "right so 5", "upright", "alright", "Right", "righ t"]
+)
+def test_a_block_without_a_mark_cannot_be_read_and_its_verdict_can(block: str) -> None:
+    text = f"<step>right</step><step>{block}</step>{ENDED}"
+    unmarked = Verdict(score=None, status="unparsable", extracted="right")
+    assert read(text, "stop", 2) == unmarked
+    # Without a mark, it is not known of which step the others are.
+    assert read(text, "stop", 1) == unmarked
+
+
+@pytest.mark.parametrize(
+    "block", ["right", "5right", "5 right\n", "so it is:right", "wrong, no: right"]
+)
+def test_a_mark_is_the_last_word_of_its_block(block: str) -> None:
+    assert read(f"<step>{block}</step>{ENDED}", "stop", 1).steps == (1.0,)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_another_number_of_blocks_is_misaligned(count: int) -> None:
+    expected = Verdict(score=None, status="misaligned", extracted="wrong")
+    assert read(GOOD, "stop", count) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "expected"),
+    [
+        (GOOD, 2, 1.0),
+        (GOOD, 3, 0.2),
+        (GOOD, 0, 0.2),
+        (GOOD, None, 1.0),
+        ("so: " + GOOD, 2, 0.6),
+        ("so: " + GOOD, None, 0.6),
+        ("so: " + GOOD, 1, 0.0),  # 1 - 0.8 - 0.4, and not less than 0
+        (ENDED, 2, 0.0),  # no block at all: 0.8 for that, 0.8 for their number
+        (ENDED, 0, 1.0),
+        (ENDED, None, 1.0),
+        # Within a block are no words outside, whatever characters they are.
+        (f"<step>2 < 3 right</step>{ENDED}", 1, 1.0),
+        # By degrees a block needs no mark.
+        (f"<step>2 < 3</step>{ENDED}", 1, 1.0),
+        (GOOD + " or not", 2, 0.0),
+    ],
+)
+def test_format_by_degrees(text: str, count: int | None, expected: float) -> None:
+    verdict = read(text, "stop", count)
+    assert format_score(text, verdict, count) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<step>" * 200_000,
+        "<step>right</step>" * 100_000 + ENDED,
+        "<step" * 200_000 + ENDED,
+        "<verdict>right</verdict>" * 50_000,
+        f"<step>{'right ' * 200_000}</step>{ENDED}",
+        f"<step>right{' ' * 1_000_000}</step>{ENDED}{' ' * 1_000_000}.",
+        "</" * 500_000,
+    ],
+)
+def test_no_text_takes_longer_than_its_length(text: str) -> None:
+    start = perf_counter()
+    format_score(text, read(text, "stop", 100_000), 100_000)
+    # Linear: tens of milliseconds. Quadratic would be hours.
+    assert perf_counter() - start < 3
