@@ -6,6 +6,7 @@ What is light is built to be checked, before anything is loaded or submitted; th
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
+from omegaconf.errors import InterpolationKeyError
 
 from rlcotrain.contradictions import refuse_contradictions, refuse_problems, refuse_speech
 from rlcotrain.data.sampler import Uniform
@@ -130,6 +132,12 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise ValueError(f"{error.full_key}: has no default; say {error.full_key}=...") from None
+    except InterpolationKeyError as error:
+        (key,) = re.findall(r"'(.+)'", str(error))
+        hint = " (verifier=llm_steps does)" if "verifier" in key else ""
+        raise ValueError(
+            f"{error.full_key}: refers to {key}, which no chosen option sets{hint}"
+        ) from None
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
 

@@ -68,14 +68,11 @@ def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> N
                 + (" (verifier=llm_steps adds a verifier)" if name == "verifier" else "")
             )
     for name, other in begins.items():
-        # What a phase takes over must fit; rates and steps are no part of the weights.
-        one, two = ({k: v for k, v in policies[n]["model"].items() if k not in ("rates", "steps")}
-                    for n in (name, other))
-        if one != two:
+        if _weights(policies[name]["model"]) != _weights(policies[other]["model"]):
             raise ValueError(
                 f"schedule.prelude.{phase.name}.start_from={dict(begins)}: {name} and {other} are "
-                "different models, of which none can begin as the other; must be null (as in "
-                "schedule=interleaved_apart)"
+                f"different models; allowed: null, as in schedule=interleaved_apart, or the same "
+                f"for both (policy.{name}.model has keys of its own)"
             )
     for name in phase.train:
         if policies[name].get("frozen") and phase in parts.schedule.cycle:
@@ -88,6 +85,12 @@ def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> N
             f"loss.minibatches={phase.loss.minibatches}: phase {phase.name} draws "
             f"{phase.num_prompts} problems a step, and groups stay whole"
         )
+
+
+def _weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What the weights of a model depend on."""
+    others = ("rates", "steps", "max_length", "gradient_checkpointing", "export_dtype")
+    return {key: value for key, value in model.items() if key not in others}
 
 
 def _refuse_sampling(phase: Phase, parts: Parts, roles: Mapping[str, str]) -> None:

@@ -94,9 +94,9 @@ def _said(line: Line, right: bool | None) -> Iterator[str]:
 def _verdict(verdict: Line) -> str:
     if verdict["score"] is None:
         return f"none, it is {verdict['status']}"
-    marks = "".join(" +" if mark >= 0.5 else " -" for mark in verdict["steps"])
+    marks = " ".join("+" if mark >= 0.5 else "-" for mark in verdict["steps"])
     word = WORDS[verdict["score"] >= 0.5]
-    return f"**{word}**" + (f", step marks{_code(marks)}" if marks else "")
+    return f"**{word}**" + (f", step marks {_code(marks)}" if marks else "")
 
 
 def _earned(rewards: Mapping[str, float]) -> str:
@@ -124,8 +124,8 @@ def _block(text: str) -> str:
 
 def _code(text: str) -> str:
     """Words as code within a line."""
-    ticks = "`" * (_longest_ticks(text) + 1)
-    return f"{ticks} {' '.join(text.split())} {ticks}"
+    line, ticks = " ".join(text.split()), "`" * (_longest_ticks(text) + 1)
+    return f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}"
 
 
 def _longest_ticks(text: str) -> int:

@@ -149,9 +149,12 @@ def _cotraining(lines: Lines) -> Sequence[Panel]:
         Panel(
             "is the verifier fooled?",
             (
-                Curve("verifier/reward_hacking_gap", "mean verdict - share of right solutions"),
+                Curve(
+                    "verifier/reward_hacking_gap", "reward-hacking gap: mean verdict - share right"
+                ),
                 Curve("verifier/canary_accept_rate/sampled", "canaries accepted"),
             ),
+            share=True,
             zeros=True,
             level=(0.0, "not at all"),
         ),
@@ -216,7 +219,7 @@ def _panel(axis: Any, panel: Panel, lines: Lines) -> None:
         low, high = axis.get_ylim()
         axis.set_ylim(min(low, -0.03), max(high, 1.03))
     if shown and len(panel.curves) > 1:
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, framealpha=0.6)
     if not shown:
         words = "nothing but zero" if any(steps for steps, _ in found) else "nothing recorded"
         axis.text(0.5, 0.5, words, ha="center", transform=axis.transAxes)

@@ -53,3 +53,11 @@ def timeless(file: Path) -> list[dict[str, Any]]:
         {key: value for key, value in line.items() if "time" not in key.split("/")}
         for line in lines(file)
     ]
+
+
+def gsm8k(folder: Path) -> Path:
+    """A folder with 20 problems as GSM8K has them, to train on and to be tested on."""
+    rows = [f'{{"question": "{n}+1?", "answer": "#### {n + 1}"}}\n' for n in range(20)]
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(rows))
+    return folder

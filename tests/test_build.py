@@ -10,12 +10,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
-from tests.runs import SMALL, TINY, compose
+from tests.runs import ALONE, PAIR, SMALL, TINY, compose, gsm8k
 
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
-    return compose(tmp_path_factory.mktemp("unused"), *SMALL)
+    return compose(tmp_path_factory.mktemp("unused"), *SMALL, *ALONE)
 
 
 def changed(config: DictConfig, *words: str) -> DictConfig:
@@ -56,7 +56,7 @@ ADAMW_KEYS = "algorithm, lr, betas, eps, momentum, weight_decay, warmup_steps"
         ("+checkpoint.foo=1", "checkpoint.foo: no such key; allowed: "),
         ("+sampling.foo=1", "sampling.foo: no such key; allowed: temperature, top_p, top_k"),
         ("+tracking.foo=1", "tracking.foo: no such key; allowed: uri, experiment, parent"),
-        ("+policy.generator.foo=1", "policy.generator.foo: no such key; allowed: model, optimizer"),
+        ("+policy.generator.foo=1", "policy.generator.foo: no such key; allowed: model, optimizer, fr"),
         ("+foo=1", "foo: no such key; allowed: ...seed, folder, sweep"),
     ],
 )
@@ -97,7 +97,10 @@ def test_a_wrong_type_is_refused_where_it_was_said(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["schedule.cycle.solve.group_size=1"], "group_size=1: a group baseline ... needs 2 or"),
+        (
+            ["schedule.cycle.solve.group_size=1"],
+            "group_size=1: phase solve trains the generator, and a group baseline ... needs 2 or",
+        ),
         (
             ["schedule.cycle.solve.train=[verifier]"],
             "phase solve trains verifier; there are generator",
@@ -106,8 +109,15 @@ def test_a_wrong_type_is_refused_where_it_was_said(
         (["+roles.judge=judge"], "roles.judge=judge: no such policy; allowed: generator"),
         (["~roles.generator"], "roles.generator: missing, though it is evaluated; allowed: gen"),
         (
-            ["+reward.weights.step=0.5"],
+            ["+reward.weights.step=0.5", "reward.alpha=0.5"],
             "reward.weights.step: phase solve emits only the streams outcome",
+        ),
+        (["reward.alpha=1.5"], "reward.alpha=1.5: must lie in 0..1"),
+        (["reward.alpha=0.5"], "reward.alpha=0.5: pays the stream step, which ... does not name"),
+        (["schedule.cycle.solve.steps=0"], "schedule.cycle: needs a phase of 1 step or more, here"),
+        (
+            ["policy.generator.frozen=true"],
+            "policy.generator.frozen=true: phase solve of the cycle trains it; allowed: false, or",
         ),
         (["reward.weights.outcome=0.0"], "reward.weights={'outcome': 0.0}: at least one must not"),
         (
@@ -136,14 +146,158 @@ def test_contradictions_are_refused(composed: DictConfig, words: list[str], mess
     assert_refused(changed(composed, *words), message)
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
+    """Generator and verifier that learn in turn."""
+    return compose(tmp_path_factory.mktemp("unused"), *SMALL, *PAIR)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["schedule.cycle.solve.steps=0", "schedule.cycle.verify.steps=0"],
+            "schedule.cycle: needs a phase of 1 step or more, here schedule.cycle.solve.steps=0, "
+            "schedule.cycle.verify.steps=0",
+        ),
+        (["reward.alpha=1.5"], "reward.alpha=1.5: must lie in 0..1"),
+        (["reward.alpha=-0.5"], "reward.alpha=-0.5: must lie in 0..1"),
+        (
+            ["roles.verifier=generator"],
+            "roles.verifier=generator: the generator's own policy, which would judge itself; "
+            "allowed: verifier",
+        ),
+        (["~roles.verifier"], "roles.verifier: missing, though the verifier is a model that sp"),
+        (
+            ["policy.verifier.frozen=true"],
+            "policy.verifier.frozen=true: phase verify of the cycle trains it; allowed: false, or "
+            "a schedule that does not (schedule=frozen_verifier)",
+        ),
+        (
+            ["schedule.cycle.verify.verifications=1"],
+            "verifications=1: phase verify trains the verifier, and a group baseline compares ... "
+            "needs 2 or more",
+        ),
+        (
+            ["schedule.cycle.solve.rollouts=shared"],
+            "schedule.cycle.solve.rollouts=shared: the first phase of a cycle has no solutions",
+        ),
+        (
+            ["reward.weights.verdict=0.0"],
+            "reward.weights.verdict: must not be 0, phase verify trains the verifier by it",
+        ),
+        (["verifier.gold_weight=2.0"], "verifier.gold_weight=2.0: must lie in 0..1"),
+        (["verifier.format=some"], "verifier.format=some: input should be 'strict' or 'graded'"),
+        (["balance.power=-1.0"], "balance.power=-1.0: must be 0 (off) or more"),
+        (
+            ["policy.verifier.model.hidden_size=64"],
+            "schedule.prelude.judge.start_from={'verifier': 'generator'}: verifier and generator "
+            "are different models; allowed: null, as in schedule=interleaved_apart",
+        ),
+    ],
+)
+def test_contradictions_of_two_are_refused(
+    pair: DictConfig, words: list[str], message: str
+) -> None:
+    assert_refused(changed(pair, *words), message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["reward=steps"],
+            "reward.weights.step: phase solve emits only the streams outcome",
+        ),
+        (
+            ["schedule=interleaved"],
+            "schedule.prelude.judge.game.blind_spot: refers to verifier.blind_spot, which no "
+            "chosen option sets (verifier=llm_steps does)",
+        ),
+        (
+            ["schedule=interleaved", "verifier=llm", "reward=steps"],
+            "reward.weights.step: phase solve emits only the streams outcome, verdict",
+        ),
+        (["evaluation=verifier"], "quality: verifier Rule is no model that could be asked"),
+    ],
+)
+def test_options_that_need_another_are_refused(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    assert_refused(compose(tmp_path, *SMALL, *ALONE, *words), message)
+
+
+def test_a_frozen_verifier_may_learn_before_the_cycle(tmp_path: Path) -> None:
+    words = ("schedule=frozen_verifier", "policy.verifier.frozen=true")
+    parts = check(compose(tmp_path, *SMALL, *PAIR, *words))
+    assert [phase.name for phase in parts.schedule.cycle] == ["solve"]
+    assert "judge" in [phase.name for phase in parts.schedule.prelude]
+
+
+def test_one_verification_is_enough_where_the_verifier_does_not_learn(pair: DictConfig) -> None:
+    """Or where the loss compares over the batch."""
+    word = "schedule.cycle.verify.verifications=1"
+    check(changed(pair, word, "schedule.cycle.verify.steps=0", "schedule.prelude.warmup.steps=0"))
+    check(changed(pair, word, "loss.baseline=batch", "loss.scale=batch"))
+
+
+def test_data_without_demonstrations_of_judging(tmp_path: Path, sums: Path) -> None:
+    words = ("data=jsonl", f"data.path={sums}", "data.solution_field=solution")
+    few = ("evaluation.num_problems=2", "evaluation.between_problems=1", "evaluation=accuracy")
+    given = (*SMALL, *(word for word in PAIR if not word.startswith("quality")), *words, *few)
+    message = "schedule.prelude.judge.steps=700: data=sums has no judgements to imitate; must be 0"
+    assert_refused(compose(tmp_path, *given), message)
+    check(compose(tmp_path, *given, "schedule.prelude.judge.steps=0"))
+
+
+def test_quality_wants_solutions_with_known_errors(tmp_path: Path, checkpoint: Path) -> None:
+    words = ("data=gsm8k", f"data.path={gsm8k(tmp_path)}", "model=qwen3_0.6b")
+    paths = [f"{at}.path={checkpoint}" for at in ("model", "policy.verifier.model")]
+    config = compose(tmp_path, *SMALL, *words, *paths)
+    assert_refused(config, "quality.path=null: data set 'gsm8k' has no solutions with known errors")
+
+
+def write_word_model(folder: Path) -> None:
+    """A model whose tokenizer knows some words and writes <unk> for any other."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    words = ["<unk>", "<eos>", "right", "wrong", *map(str, range(10))]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    core = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>"
+    )
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 8}
+    heads = {"num_attention_heads": 1, "num_key_value_heads": 1}
+    Qwen3ForCausalLM(Qwen3Config(vocab_size=len(words), **sizes, **heads)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_tokenizer_that_cannot_write_the_marks(tmp_path: Path) -> None:
+    write_word_model(tmp_path / "words")
+    words = (
+        "model@policy.verifier.model=qwen3_0.6b_base",
+        f"policy.verifier.model.path={tmp_path}/words",
+        "schedule=interleaved_apart",
+    )
+    given = (*SMALL, *TINY, *(word for word in PAIR if "quality" in word), *words)
+    config = compose(tmp_path, *given, "policy.verifier.model.max_length=1024")
+    message = r"policy\.verifier\.model: its tokenizer cannot write '<step>', as judgements must;"
+    with pytest.raises(ValueError, match=message):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def jsonl(folder: Path, sums: Path, *words: str) -> DictConfig:
     """Sums from a file, two of them held out, RL only."""
     few = ("evaluation.num_problems=2", "evaluation.between_problems=1", "schedule=rl")
-    return compose(folder, *SMALL, *TINY, "data=jsonl", f"data.path={sums}", *few, *words)
+    return compose(folder, *SMALL, *TINY, *ALONE, "data=jsonl", f"data.path={sums}", *few, *words)
 
 
 def test_a_value_without_a_default_is_asked_for(tmp_path: Path) -> None:
-    assert_refused(compose(tmp_path, *SMALL, "data=jsonl"), "data.path: has no default; say data.p")
+    assert_refused(compose(tmp_path, *SMALL, *ALONE, "data=jsonl"), "data.path: has no default; say data.p")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -163,9 +317,9 @@ def test_more_problems_than_are_held_out(tmp_path: Path, sums: Path) -> None:
 
 
 def test_imitation_of_what_has_no_solutions(tmp_path: Path, sums: Path) -> None:
-    config = jsonl(tmp_path, sums, "schedule=imitate_then_rl")
-    assert_refused(config, "phase imitate imitates worked solutions and problem sums/")
-    check(jsonl(tmp_path, sums, "schedule=imitate_then_rl", "data.solution_field=solution"))
+    config = jsonl(tmp_path, sums, "schedule=single")
+    assert_refused(config, "phase pretrain imitates worked solutions and problem sums/")
+    check(jsonl(tmp_path, sums, "schedule=single", "data.solution_field=solution"))
 
 
 def test_answers_that_the_grader_cannot_read(tmp_path: Path, sums: Path) -> None:
@@ -181,13 +335,13 @@ def test_problems_without_answers_want_a_verifier_that_needs_none(
 ) -> None:
     with sums.open("a") as stream:
         stream.write(json.dumps({"question": "1+1+1?", "answer": None}) + "\n")
-    message = "problem sums/41 has no known answer, as verifier=rule needs"
+    message = "problem sums/41 has no known answer, as the verifier of phase solve needs; verifier=m"
     assert_refused(jsonl(tmp_path, sums), message)
     check(jsonl(tmp_path, sums, "verifier=majority"))
 
 
 def test_what_would_teach_the_wrong_thing_is_refused(tmp_path: Path) -> None:
-    solve = ("schedule=rl", *SMALL)
+    solve = ("schedule=rl", *SMALL, *ALONE)
     assert_refused(compose(tmp_path, *solve, "loss=nll"), "a supervised loss (loss=nll) would")
     assert_refused(compose(tmp_path, *solve, "sampling.temperature=0"), "sampling.temperature=0")
     whitened = compose(tmp_path, *solve, "loss=reinforce_pp", "buffer=signal")
@@ -195,7 +349,7 @@ def test_what_would_teach_the_wrong_thing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    config = compose(tmp_path, *SMALL, "model=qwen3_0.6b", f"model.path={tmp_path}/nowhere")
+    config = compose(tmp_path, *SMALL, *ALONE, "model=qwen3_0.6b", f"model.path={tmp_path}/nowhere")
     assert_refused(config, f"model.path={tmp_path}/nowhere: no config.json there; give a folder")
 
 
@@ -230,7 +384,7 @@ def test_a_solution_longer_than_the_limit_is_refused_before_the_first_step(
 
 def test_a_table_of_a_schedule_that_is_not_chosen(tmp_path: Path) -> None:
     """As an experiment's file leaves it when another schedule is chosen on the command line."""
-    words = ("schedule=rl", "+schedule.prelude.warm.optimizer.lr=0.1")
+    words = (*ALONE, "schedule=rl", "+schedule.prelude.warm.optimizer.lr=0.1")
     message = "schedule.prelude.warm: the chosen schedule has no such phase to set optimizer of"
     assert_refused(compose(tmp_path, *SMALL, *words), message)
 

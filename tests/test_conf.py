@@ -8,7 +8,7 @@ import torch
 
 from rlcotrain.build import check, resolved
 from rlcotrain.job import run
-from tests.runs import CONF, SMALL, compose
+from tests.runs import ALONE, CONF, SMALL, compose, gsm8k
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "local")
 OPTIONS = [
@@ -16,24 +16,42 @@ OPTIONS = [
     for group in GROUPS
     for file in sorted((CONF / group).rglob("*.yaml"))
 ]
+# What an option does not go without. Options that are not here go with what conf/config.yaml says.
+NEEDS = {
+    "evaluation=verifier": ["verifier=llm"],
+    "game=demonstrate": ["loss=nll", "verifier=llm", "schedule.cycle.solve.train=[verifier]"],
+    "game=imitate": ["loss=nll"],
+    "loss=nll": ["game=imitate"],
+    "reward=steps": ["verifier=llm_steps"],
+    "reward=tango": ["verifier=llm_steps"],
+    **{
+        f"schedule={name}": ["verifier=llm_steps"]
+        for name in (
+            *("interleaved", "interleaved_apart", "joint", "sft_then_rl", "zero_rl"),
+            *("frozen_generator", "frozen_verifier"),
+        )
+    },
+}
 
 
 def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
-    """What an option must be given: files that only its user has."""
-    if option == "game=imitate":
-        return ["loss=nll"]
-    if option == "loss=nll":
-        return ["game=imitate"]
-    if option.startswith("model=") and option != "model=tiny":
-        return [f"model.path={checkpoint}"]
-    if option == "data=jsonl":
-        return [f"data.path={sums}", "data.solution_field=solution", "evaluation.num_problems=2"]
-    if option == "data=gsm8k":
-        rows = [f'{{"question": "{n}+1?", "answer": "#### {n + 1}"}}\n' for n in range(20)]
-        for split in ("train", "test"):
-            (sums.parent / f"{split}.jsonl").write_text("".join(rows))
-        return [f"data.path={sums.parent}"]
-    return []
+    """What an option must be given: other options, and files that only its user has."""
+    group, _, name = option.partition("=")
+    if group == "experiment":
+        return []
+    if group == "pair":
+        apart = ["experiment=phase3/asymmetric"]
+        if name.startswith("qwen3"):
+            apart += [f"{at}.path={checkpoint}" for at in ("model", "policy.verifier.model")]
+        return apart
+    files: Sequence[str] = []
+    if group == "model" and not name.startswith("tiny"):
+        files = [f"model.path={checkpoint}"]
+    elif option == "data=jsonl":
+        files = [f"data.path={sums}", "data.solution_field=solution", "evaluation.num_problems=2"]
+    elif option == "data=gsm8k":
+        files = [f"data.path={gsm8k(sums.parent)}"]
+    return [*ALONE, *NEEDS.get(option, []), *files]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -46,6 +64,24 @@ def test_every_option_composes_and_passes_the_check(
     assert not (tmp_path / "run").exists(), "a check writes nothing"
 
 
+@pytest.mark.parametrize("option", sorted(NEEDS))
+def test_what_an_option_needs_is_asked_for(option: str, tmp_path: Path) -> None:
+    """Without it the check refuses, or the configuration has nothing to refer to."""
+    assert option in OPTIONS
+    with pytest.raises(ValueError):
+        check(compose(tmp_path, *SMALL, *ALONE, option))
+
+
+def test_the_bare_command_is_tango(tmp_path: Path) -> None:
+    config = resolved(compose(tmp_path))
+    assert config["name"] == "phase2/tango"
+    assert config["roles"] == {"generator": "generator", "verifier": "verifier"}
+    cycle = config["schedule"]["cycle"]
+    assert (cycle["solve"]["steps"], cycle["verify"]["steps"]) == (5, 2)
+    assert config["reward"]["weights"] == {"outcome": 1.0, "step": 1.0, "verdict": 1.0}
+    assert config["verifier"]["steps"] is True and config["quality"] is not None
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_missed_where_the_run_runs(tmp_path: Path) -> None:
     config = compose(tmp_path, *SMALL, "hardware=gpu")
@@ -56,9 +92,34 @@ def test_a_gpu_that_is_not_there_is_missed_where_the_run_runs(tmp_path: Path) ->
 
 @pytest.mark.parametrize("verifier", ["rule", "majority"])
 def test_what_is_set_at_its_source_reaches_every_copy(tmp_path: Path, verifier: str) -> None:
-    words = ["optimizer.lr=0.5", "model.layers=2", f"verifier={verifier}"]
+    words = [*ALONE, "optimizer.lr=0.5", "model.layers=2", f"verifier={verifier}"]
     config = resolved(compose(tmp_path, *SMALL, *words))
     assert config["policy"]["generator"]["optimizer"]["lr"] == 0.5
     assert config["policy"]["generator"]["model"]["layers"] == 2
     assert config["schedule"]["cycle"]["solve"]["game"]["verifier"] == config["verifier"]
     assert config["verifier"]["_target_"].endswith(f".{verifier}.{verifier.capitalize()}")
+
+
+def test_a_verifier_follows_the_generator_where_nothing_else_is_said(tmp_path: Path) -> None:
+    """The same kind of model and the same rate; what is said of its own goes first."""
+    words = ["model=tiny_wide", "optimizer.lr=0.5"]
+    policy = resolved(compose(tmp_path, *SMALL, *words))["policy"]
+    assert policy["verifier"]["model"] == policy["generator"]["model"]
+    assert policy["verifier"]["model"]["hidden_size"] == 160
+    assert policy["verifier"]["optimizer"]["lr"] == 0.5
+    own = [
+        *words,
+        "model@policy.verifier.model=tiny",
+        *("policy.verifier.optimizer.lr=0.25", "schedule=interleaved_apart"),
+    ]
+    policy = resolved(compose(tmp_path, *SMALL, *own))["policy"]
+    roles = ("generator", "verifier")
+    assert [policy[name]["model"]["hidden_size"] for name in roles] == [160, 96]
+    assert [policy[name]["optimizer"]["lr"] for name in roles] == [0.5, 0.25]
+
+
+def test_every_phase_plays_with_the_verifier_that_was_set(tmp_path: Path) -> None:
+    config = resolved(compose(tmp_path, *SMALL, "verifier.format_weight=0.3"))
+    cycle = config["schedule"]["cycle"]
+    for phase in (cycle["solve"], cycle["verify"], config["schedule"]["prelude"]["warmup"]):
+        assert phase["game"]["verifier"]["format_weight"] == 0.3

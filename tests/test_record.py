@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlcotrain.record import Record, read_lines, write_json
+from rlcotrain.types import Judgement, Verdict
 from tests.rows import spoken
 from tests.runs import lines
 
@@ -144,19 +145,76 @@ def row(**changes: Any) -> Any:
     return replace(made, advantages=np.array([0.5, 0.5, 0.25], np.float32))
 
 
+def judgement(episode: str, score: float | None) -> Any:
+    """What the verifier said of an episode's solution, which is wrong."""
+    verdict = Verdict(score=None, status="missing")
+    if score is not None:
+        verdict = Verdict(score=score, steps=(1.0, score))
+    return replace(
+        spoken([1], [8, 9], f"{episode}/verifier", episode=episode),
+        role="verifier",
+        text=f"verdict {score}",
+        judgement=Judgement(verdict=verdict, right=False, count=2),
+        advantages=np.zeros(2, np.float32),
+    )
+
+
+def written(folder: Path, key: str) -> list[Any]:
+    return [line[key] for line in lines(folder / "rollouts.jsonl")]
+
+
+def solutions(groups: int, each: int) -> list[Any]:
+    """Solutions of some problems, an episode each."""
+    return [
+        row(peers=f"{group}", episode=f"{group}/{place}")
+        for group in range(groups)
+        for place in range(each)
+    ]
+
+
 def test_rollouts_are_whole_rows_spread_over_the_groups(tmp_path: Path) -> None:
-    rows = [row(peers=f"{group}") for group in range(4) for _ in range(2)]
-    opened(tmp_path, rollouts=2).sample("solve", 1, rows)
+    opened(tmp_path, rollouts=2).sample("solve", 1, solutions(groups=4, each=2))
     first, second = lines(tmp_path / "rollouts.jsonl")
     assert (first["peers"], second["peers"]) == ("0", "2")
+    assert (first["episode"], second["episode"]) == ("0/0", "2/0")
     assert first["rewards"] == {"outcome/correct@0-3": 1.0}
     assert first["advantage"] == 0.416667 and first["length"] == 3 and first["text"] == "2"
+    assert "verdict" not in first, "a solution has none"
 
 
-@pytest.mark.parametrize(("rollouts", "written"), [(0, 0), (3, 3), (99, 8)])
-def test_as_many_rows_as_asked_for_or_all(tmp_path: Path, rollouts: int, written: int) -> None:
-    opened(tmp_path, rollouts=rollouts).sample("solve", 1, [row() for _ in range(8)])
-    assert len(lines(tmp_path / "rollouts.jsonl")) == written
+def test_a_solution_brings_what_was_said_of_it(tmp_path: Path) -> None:
+    """Rows come with all solutions first; lines have each judgement under its solution."""
+    said = [judgement(f"{group}/{place}", 0.0) for group in range(4) for place in range(2)]
+    rows = solutions(groups=4, each=2) + said
+    opened(tmp_path, rollouts=2).sample("solve", 1, rows)
+    assert written(tmp_path, "role") == ["generator", "verifier"] * 2
+    assert written(tmp_path, "episode") == ["0/0", "0/0", "2/0", "2/0"]
+    line = lines(tmp_path / "rollouts.jsonl")[1]
+    assert line["verdict"] == {"status": "ok", "score": 0.0, "steps": [1.0, 0.0]}
+    assert line["judged_right"] is False
+
+
+def test_of_many_judgements_two_are_written(tmp_path: Path) -> None:
+    scores = [None, *(i / 7 for i in range(7))]
+    rows = [row(episode="0/0"), *(judgement("0/0", score) for score in scores)]
+    opened(tmp_path, rollouts=4).sample("verify", 1, rows)
+    assert written(tmp_path, "text") == ["2", "verdict None", "verdict 0.0"]
+    silent = lines(tmp_path / "rollouts.jsonl")[1]
+    assert silent["verdict"] == {"status": "missing", "score": None, "steps": []}
+
+
+def test_a_demonstrated_judgement_stands_alone(tmp_path: Path) -> None:
+    """A prelude's: nobody said the solution, and nothing is held against the judgement."""
+    rows = [replace(judgement(f"0/{place}", 1.0), judgement=None) for place in range(3)]
+    opened(tmp_path, rollouts=2).sample("judge", 0, rows)
+    assert written(tmp_path, "episode") == ["0/0", "0/1"]
+    assert all("verdict" not in line for line in lines(tmp_path / "rollouts.jsonl"))
+
+
+@pytest.mark.parametrize(("rollouts", "count"), [(0, 0), (3, 3), (99, 8)])
+def test_as_many_exchanges_as_asked_for_or_all(tmp_path: Path, rollouts: int, count: int) -> None:
+    opened(tmp_path, rollouts=rollouts).sample("solve", 1, solutions(groups=4, each=2))
+    assert len(lines(tmp_path / "rollouts.jsonl")) == count
 
 
 def test_a_count_below_0_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from random import Random
 from signal import SIGKILL, SIGTERM, SIGXFSZ
@@ -14,7 +15,7 @@ import torch
 from rlcotrain.build import resolved
 from rlcotrain.job import run
 from tests.lives import Event, born, live
-from tests.runs import SMALL, TINY, compose, lines, timeless
+from tests.runs import ALONE, PAIR, SMALL, TINY, compose, lines, timeless
 
 Config = dict[str, Any]
 
@@ -23,8 +24,9 @@ Config = dict[str, Any]
 WORDS = (
     *SMALL,
     *TINY,
-    *("schedule.prelude.imitate_short.steps=3", "schedule.prelude.imitate.steps=3"),
-    *("schedule.prelude.imitate_short.num_prompts=4", "schedule.prelude.imitate.num_prompts=4"),
+    *ALONE,
+    *("schedule.prelude.pretrain.steps=3", "schedule.prelude.imitate.steps=3"),
+    *("schedule.prelude.pretrain.num_prompts=4", "schedule.prelude.imitate.num_prompts=4"),
     *(
         "schedule.steps=7",
         "schedule.cycle.solve.num_prompts=4",
@@ -56,6 +58,44 @@ def whole(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
     return folder
 
 
+# Two that learn in turn, 2:1: a step of each prelude phase, then solve solve verify solve solve
+# verify solve solve verify; the verifier judges the generator's newest solutions anew.
+PAIR_WORDS = (
+    *SMALL,
+    *PAIR,
+    "experiment=phase2/tango",
+    *(f"schedule.prelude.{name}.steps=1" for name in ("pretrain", "imitate", "judge", "warmup")),
+    *(f"schedule.prelude.{name}.num_prompts=4" for name in ("pretrain", "imitate", "judge")),
+    *("schedule.prelude.judge.optimizer.schedule=constant", "schedule.steps=6"),
+    *("schedule.cycle.solve.num_prompts=4", "schedule.cycle.solve.group_size=4"),
+    *("schedule.cycle.solve.steps=2", "schedule.cycle.verify.steps=1"),
+    *("schedule.cycle.verify.num_prompts=3", "schedule.cycle.verify.verifications=3"),
+    *("schedule.cycle.verify.rollouts=shared", "reward=tango", "reward.alpha=0.5"),
+    *("loss.beta=0.01", "loss.reference_every=2", "evaluation.every=3", "checkpoint.every=6"),
+    "loss.entropy=0.01",  # what moves a verifier that cannot judge yet
+)
+
+
+@pytest.fixture(scope="module")
+def pair_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    composed = resolved(compose(tmp_path_factory.mktemp("unused"), *PAIR_WORDS))
+    return {key: value for key, value in composed.items() if key != "cache_dir"}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, pair_config: Config) -> Path:
+    """The folder of a run of two policies that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("pair")
+    assert live(folder, pair_config) == 0, screen(folder)
+    found = lines(folder / "run/metrics.jsonl")
+    cycle = [line for line in found if line["phase"] in ("solve", "verify")]
+    assert [(line["phase"][0], line["step"]) for line in cycle] == [
+        *(("s", 0), ("s", 1), ("v", 0), ("s", 2), ("s", 3), ("v", 1), ("s", 4), ("s", 5), ("v", 2)),
+    ]
+    assert all(line["verifier/grad_norm"] > 0 for line in cycle if line["phase"] == "verify")
+    return folder
+
+
 def files(folder: Path) -> list[str]:
     """Everything that the run and its cache consist of."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
@@ -79,6 +119,10 @@ def assert_equal(found: Any, expected: Any, at: str = "") -> None:
         assert len(found) == len(expected), at
         for number, (one, other) in enumerate(zip(found, expected, strict=True)):
             assert_equal(one, other, f"{at}/{number}")
+    elif is_dataclass(expected):
+        for key in fields(expected):
+            name = key.name
+            assert_equal(getattr(found, name), getattr(expected, name), f"{at}.{name}")
     elif isinstance(expected, torch.Tensor):
         assert torch.equal(found, expected), at
     elif hasattr(expected, "tobytes"):
@@ -150,6 +194,34 @@ def test_killed_at_bad_moments(moment: str, tmp_path: Path, whole: Path, config:
     assert not (tmp_path / "run" / "result.json").exists()
     assert live(tmp_path, config) == 0
     assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        # Rows are written of four steps of the prelude, then solve solve verify ...; states are
+        # saved after the second solve, after the third (the best so far) and after the last.
+        pytest.param([Event("open", r"run/rollouts", 7)], id="before the verifier's step"),
+        pytest.param([Event("open", r"run/metrics", 9, "half")], id="after the verifier's step"),
+        pytest.param(
+            [
+                Event("open", r"run/rollouts", 6),
+                Event("open", r"run/rollouts", 3, "term"),
+                Event("open", r"run/rollouts", 2),
+                Event("os.rename", r"checkpoints/latest$", 1),
+            ],
+            id="again and again",
+        ),
+    ],
+)
+def test_two_policies_go_on_in_the_middle_of_a_cycle(
+    events: list[Event], tmp_path: Path, pair: Path, pair_config: Config
+) -> None:
+    for event in events:
+        expected = {"kill": -SIGKILL, "half": -SIGXFSZ, "term": -SIGTERM}[event.then]
+        assert live(tmp_path, pair_config, event) == expected, (event, screen(tmp_path))
+    assert live(tmp_path, pair_config) == 0, screen(tmp_path)
+    assert_same_run(tmp_path, pair)
 
 
 @pytest.mark.parametrize("seed", range(2))

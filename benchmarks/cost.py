@@ -1,0 +1,66 @@
+"""What does a verifier cost?  python benchmarks/cost.py
+
+CPU seconds a generator step on the embedded task, as ratios to a single model measured in the same
+run: verification with verdicts no longer than solutions (judgements are cut at the mean length of
+the solutions), with the whole judgements of this task, and with two verifier steps for every five.
+Everything but evaluation is counted. Arms take turns, a few steps each, so that a slow minute of
+the machine falls on all of them.
+"""
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ROUNDS, STEPS = 3, 5
+LEARNED = ["verifier=llm_steps", "reward=steps"]
+ARMS = {
+    "single": ["verifier=rule", "schedule=single"],
+    "verified, short verdicts": [
+        *LEARNED,
+        "schedule=frozen_verifier",
+        "verifier.max_tokens=40",  # solutions of six steps
+    ],
+    "verified": [*LEARNED, "schedule=frozen_verifier"],
+    "co-trained 5:2": [*LEARNED, "schedule=interleaved"],
+}
+BARE = [
+    *("experiment=null", "tracking=none", "export=false", f"schedule.steps={STEPS}"),
+    *("evaluation.num_problems=1", "evaluation.between_problems=1", "checkpoint.every=100000"),
+]
+
+
+def cost(arm: str, number: int, folder: Path) -> float:
+    """CPU seconds a generator step of one short run; the prelude is kept and not counted."""
+    from rlcotrain.job import run
+    from rlcotrain.record import read_lines
+    from tests.runs import compose
+
+    config = compose(folder, *BARE, *ARMS[arm])
+    config.cache_dir = str(folder / "cache")
+    where = folder / arm / str(number)
+    run(config, where)
+    lines = list(read_lines(where / "metrics.jsonl"))
+    seconds = [line["time/cpu"] for line in lines if line["phase"] in ("solve", "verify")]
+    return sum(seconds) / STEPS
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT))
+    with tempfile.TemporaryDirectory() as folder:
+        found: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        for number in range(ROUNDS + 1):
+            for arm, seconds in found.items():
+                seconds.append(cost(arm, number, Path(folder)))
+        # The first round pays for preludes and warms the libraries up.
+        for arm, seconds in found.items():
+            ratios = [a / b for a, b in zip(seconds[1:], found["single"][1:], strict=True)]
+            print(
+                f"{arm:26} {statistics.median(seconds[1:]):.2f} CPU s a generator step, "
+                f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+
+
+if __name__ == "__main__":
+    main()
