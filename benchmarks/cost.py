@@ -26,7 +26,7 @@ ARMS = {
     "co-trained 5:2": [*LEARNED, "schedule=interleaved"],
 }
 BARE = [
-    *("experiment=null", "tracking=none", "export=false", f"schedule.steps={STEPS}"),
+    *("~experiment", "name=cost", "tracking=none", "export=false", f"schedule.steps={STEPS}"),
     *("evaluation.num_problems=1", "evaluation.between_problems=1", "checkpoint.every=100000"),
 ]
 

@@ -1,10 +1,11 @@
 """Does a verifier that learns help the generator?  python benchmarks/cotraining.py --out DIR
 
-Arms, over seeds, on the embedded task, all from the same imitated generator of their seed and on the
-same held-out problems: a single model; controls that say what marks could be worth (oracle, as many
-marks at random, another row's marks); a frozen and a co-trained verifier, whose errors are its own
-(independent) or the generator's (shared). Compared with `single` at equal generator steps and at
-equal CPU seconds of training: `single` goes on for longer and is read where its seconds are nearest.
+Arms, over seeds, on the embedded task, all from the same imitated generator of their seed and on
+the same held-out problems: a single model; controls that say what marks could be worth (oracle, as
+many marks at random, another row's marks); a frozen and a co-trained verifier, whose errors are its
+own (independent) or the generator's (shared). Compared with `single` at equal generator steps and
+at equal CPU seconds of training: `single` goes on for longer and is read where its seconds are
+nearest.
 
 A worker process runs all arms of a level and a seed; runs that are there are not run again.
 """
@@ -15,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ def work(level: str, seed: int, arms: Sequence[str], credit: str, out: Path) -> 
     for arm in arms:
         folder = out / f"{level}-{credit}" / arm / str(seed)
         words = [
-            *("experiment=null", "evaluation=accuracy", f"schedule.steps={STEPS}"),
+            *("~experiment", "evaluation=accuracy", f"schedule.steps={STEPS}"),
             *(f"evaluation.every={EVERY}", f"evaluation.num_problems={PROBLEMS}"),
             *(f"evaluation.between_problems={PROBLEMS}", "tracking=none", "export=false"),
             *(f"name={arm}", f"seed={seed}", f"loss.credit={credit}", *LEVELS[level], *ARMS[arm]),
@@ -163,7 +165,7 @@ def main() -> None:
                         stderr=log,
                     )
                 )
-        os.wait()
+        time.sleep(0.5)
         for child in [child for child in running if child.poll() is not None]:
             if child.returncode:
                 sys.exit(f"a worker failed with status {child.returncode}: see {given.out}/*.log")

@@ -156,7 +156,8 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
         name: {key: value for key, value in node.items() if key != "optimizer" or name in borrowers}
         for name, node in config["policy"].items()
     }
-    names = "seed grader roles sampling hardware engine buffer balance share_base".split()
+    names = ["seed", "grader", "roles", "sampling", "balance"]
+    names += ["hardware", "engine", "buffer", "share_base"]
     # Stages are followed by the phases, and what is paid matters only where it is learned from.
     data = {key: value for key, value in config["data"].items() if key != "stages"}
     judge = config["roles"].get("verifier")

@@ -52,7 +52,8 @@ class VerifierQuality:
 
     num_solutions are judged at the start and the end of training, the first between_solutions
     between. path: a folder of ProcessBench files; null: the data set's own solutions, right and
-    corrupted, of `levels` (null: all). Beside them it is shown canaries, to be rejected.
+    corrupted, of `levels` (null: all), where it can tell which steps are wrong. Beside them it is
+    shown canaries, to be rejected; without labelled solutions, only these.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class VerifierQuality:
             )
         self.source: Source = dataset if path is None else ProcessBench(path, dataset.wording)
         chosen = None if levels is None else tuple(levels)
-        self.solutions = self.source.labelled(num_solutions, chosen)
-        self.canaries = canaries(self.solutions)
+        labels = path is not None or dataset.demonstrates
+        self.solutions = self.source.labelled(num_solutions, chosen) if labels else []
+        problems = [solution.problem for solution in self.solutions]
+        self.canaries = canaries(problems or dataset.test_problems(CANARY_PROBLEMS, None))
         self.between_solutions = between_solutions
         self.verifier: Asked = verifier
         self.sampling = {
@@ -98,11 +101,12 @@ class VerifierQuality:
         for mode, sampling in self.sampling.items():
             canaries, judged = self._ask(agents, whole, sampling)
             found = verdict_metrics(judged)
-            found["parse_failures"] = found["missing_fraction"] + found["unparsable_fraction"]
+            if judged:
+                found["parse_failures"] = found["missing_fraction"] + found["unparsable_fraction"]
             accepted = [accepts(_verdict(row)) for row in canaries]
             found["canary_accept_rate"] = sum(accepted) / len(accepted)
             metrics |= {f"verifier/{name}/{mode}": value for name, value in found.items()}
-            if self.verifier.steps:
+            if self.verifier.steps and judged:
                 metrics |= self._process_scores(judged, mode)
         return metrics
 
@@ -141,9 +145,9 @@ class VerifierQuality:
         }
 
 
-def canaries(solutions: Sequence[LabelledSolution]) -> list[Rollout]:
+def canaries(problems: Sequence[Problem]) -> list[Rollout]:
     """Every canary as a solution of each of a few problems."""
-    problems = list({solution.problem.id: solution.problem for solution in solutions}.values())
+    problems = list({problem.id: problem for problem in problems}.values())
     return [
         _row(problem, text, f"canary/{place}/{problem.id}")
         for place, text in enumerate(CANARIES)

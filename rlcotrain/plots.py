@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlcotrain.record import read_lines
+from rlcotrain.verdicts import LEAST_CONTESTED
 
 Points = tuple[list[int], list[float]]
 Lines = Sequence[Mapping[str, Any]]
@@ -79,7 +80,6 @@ CURVES: Sequence[Panel] = (
 )
 # Okabe-Ito: told apart by every eye.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#E69F00", "#CC79A7")
-WARNED_BELOW = 0.2  # contested-step score, as rlcotrain.train warns
 FEW = 30  # points of a series that each get a dot: evaluations
 MANY = 60  # from here on a series is noise to the eye, and its running mean is drawn over it
 
@@ -144,7 +144,7 @@ def _cotraining(lines: Lines) -> Sequence[Panel]:
             ),
             share=True,
             zeros=True,
-            level=(WARNED_BELOW, f"little better than none below {WARNED_BELOW}"),
+            level=(LEAST_CONTESTED, f"little better than none below {LEAST_CONTESTED}"),
         ),
         Panel(
             "is the verifier fooled?",

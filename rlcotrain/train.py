@@ -19,8 +19,7 @@ from rlcotrain.schedule import Position
 from rlcotrain.screen import Screen, say
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Rollout
-
-LEAST_CONTESTED = 0.2  # recall on wrong steps less false flags on right ones of the same kind
+from rlcotrain.verdicts import LEAST_CONTESTED
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -140,10 +139,9 @@ def _between(run: Run, position: Position) -> dict[str, float]:
     metrics: dict[str, float] = {}
     if last:
         metrics = _evaluate(run, run.schedule.steps, "final")
-    elif leads and (position.step + 1) % run.evaluation.every == 0:
-        # The leading phase's last step may have other phases behind it: those come first.
-        if position.step + 1 < run.schedule.steps:
-            metrics = _evaluate(run, position.step + 1, "between")
+    elif leads and (done := position.step + 1) % run.evaluation.every == 0:
+        # Other phases may stand behind the leading one's last step: they come first.
+        metrics = _evaluate(run, done, "between") if done < run.schedule.steps else {}
     best = _is_best(run, metrics)
     if best or last or run.schedule.step % run.checkpoints.every == 0:
         run.save(best)
@@ -176,8 +174,8 @@ def _warn_of_marks(run: Run, verdicts: Mapping[str, float], done: int) -> None:
     score = verdicts.get("verifier/contested_score/sampled")
     if score is not None and score < LEAST_CONTESTED and "step" in run.mix.streams:
         say(
-            f"warning: after {done} steps the verifier's contested-step score is {score:.2f}, below "
-            f"{LEAST_CONTESTED}: its marks, paid by reward.alpha, are little better than none"
+            f"warning: after {done} steps the verifier's contested-step score is {score:.2f}, "
+            f"below {LEAST_CONTESTED}: its marks, paid by reward.alpha, are little better than none"
         )
 
 

@@ -11,6 +11,9 @@ from typing import get_args
 
 from rlcotrain.types import Judgement, Rollout, Verdict, VerdictStatus
 
+# Contested-step score below which marks are little better than none: a run that pays them warns.
+LEAST_CONTESTED = 0.2
+
 
 def verdict_metrics(rows: Sequence[Rollout]) -> dict[str, float]:
     """Quality of the judgements that rows carry; of rows without one, nothing is said.

@@ -56,7 +56,10 @@ ADAMW_KEYS = "algorithm, lr, betas, eps, momentum, weight_decay, warmup_steps"
         ("+checkpoint.foo=1", "checkpoint.foo: no such key; allowed: "),
         ("+sampling.foo=1", "sampling.foo: no such key; allowed: temperature, top_p, top_k"),
         ("+tracking.foo=1", "tracking.foo: no such key; allowed: uri, experiment, parent"),
-        ("+policy.generator.foo=1", "policy.generator.foo: no such key; allowed: model, optimizer, fr"),
+        (
+            "+policy.generator.foo=1",
+            "policy.generator.foo: no such key; allowed: model, optimizer, fr",
+        ),
         ("+foo=1", "foo: no such key; allowed: ...seed, folder, sweep"),
     ],
 )
@@ -245,8 +248,8 @@ def test_data_without_demonstrations_of_judging(tmp_path: Path, sums: Path) -> N
     words = ("data=jsonl", f"data.path={sums}", "data.solution_field=solution")
     few = ("evaluation.num_problems=2", "evaluation.between_problems=1", "evaluation=accuracy")
     given = (*SMALL, *(word for word in PAIR if not word.startswith("quality")), *words, *few)
-    message = "schedule.prelude.judge.steps=700: data=sums has no judgements to imitate; must be 0"
-    assert_refused(compose(tmp_path, *given), message)
+    message = "schedule.prelude.judge.steps=30: data=sums has no judgements to imitate; must be 0"
+    assert_refused(compose(tmp_path, *given, "schedule.prelude.judge.steps=30"), message)
     check(compose(tmp_path, *given, "schedule.prelude.judge.steps=0"))
 
 
@@ -297,7 +300,9 @@ def jsonl(folder: Path, sums: Path, *words: str) -> DictConfig:
 
 
 def test_a_value_without_a_default_is_asked_for(tmp_path: Path) -> None:
-    assert_refused(compose(tmp_path, *SMALL, *ALONE, "data=jsonl"), "data.path: has no default; say data.p")
+    assert_refused(
+        compose(tmp_path, *SMALL, *ALONE, "data=jsonl"), "data.path: has no default; say data.p"
+    )
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -335,7 +340,9 @@ def test_problems_without_answers_want_a_verifier_that_needs_none(
 ) -> None:
     with sums.open("a") as stream:
         stream.write(json.dumps({"question": "1+1+1?", "answer": None}) + "\n")
-    message = "problem sums/41 has no known answer, as the verifier of phase solve needs; verifier=m"
+    message = (
+        "problem sums/41 has no known answer, as the verifier of phase solve needs; verifier=m"
+    )
     assert_refused(jsonl(tmp_path, sums), message)
     check(jsonl(tmp_path, sums, "verifier=majority"))
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from rlcotrain.build import prelude_signature, resolved
 from rlcotrain.kept import Kept
-from tests.runs import SMALL, compose
+from tests.runs import ALONE, PAIR, SMALL, compose
 
 LINES = {"metrics.jsonl": b'{"step": 0}\n', "rollouts.jsonl": b""}
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_written_is_not_kept_and_stops_nobody(
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
-    return compose(tmp_path_factory.mktemp("unused"), *SMALL)
+    return compose(tmp_path_factory.mktemp("unused"), *SMALL, *ALONE)
 
 
 def signature_with(config: DictConfig, word: str) -> str:
@@ -117,3 +117,46 @@ def test_a_prelude_that_borrows_the_optimizer_depends_on_it(composed: DictConfig
     config.schedule.prelude.imitate.optimizer = None
     rates = [signature_with(config, f"optimizer.lr={rate}") for rate in (0.1, 0.2)]
     assert rates[0] != rates[1]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
+    """Of which both learn before the cycle, the verifier from samples at last."""
+    words = (*SMALL, *PAIR, "schedule.prelude.warmup.steps=2")
+    return compose(tmp_path_factory.mktemp("unused"), *words)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("verifier.format=graded", "verifier.blind_spot=shared", "balance.power=0.5"),
+        *("policy.verifier.model.layers=2", "policy.verifier.optimizer.lr=0.1"),
+        *("data.judge_slip_rate=0.5", "schedule.prelude.judge.steps=7", "share_base=true"),
+        *("data.wording.judge_template='{question} {solution}'", "roles.verifier=generator"),
+    ],
+)
+def test_what_the_verifiers_prelude_depends_on(pair: DictConfig, word: str) -> None:
+    assert signature_with(pair, "seed=0") != signature_with(pair, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("reward.alpha=0.1", "reward.anneal=linear", "schedule.cycle.solve.steps=3"),
+        *("policy.generator.optimizer.lr=0.1", "quality.num_solutions=9", "data.stages.test=[7]"),
+    ],
+)
+def test_runs_that_differ_in_the_cycle_share_the_verifiers_prelude(
+    pair: DictConfig, word: str
+) -> None:
+    assert signature_with(pair, "seed=0") == signature_with(pair, word)
+
+
+def test_a_prelude_without_samples_knows_no_way_of_paying(pair: DictConfig) -> None:
+    """So that all verifiers of a comparison start from one prelude."""
+    config = copy.deepcopy(pair)
+    config.schedule.prelude.warmup.steps = 0
+    first = signature_with(config, "seed=0")
+    for word in ("verifier.format=graded", "verifier.gold_weight=0.5", "reward.alpha=0.1"):
+        assert signature_with(config, word) == first
+    assert signature_with(config, "verifier.blind_spot=shared") != first

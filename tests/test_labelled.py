@@ -292,6 +292,13 @@ def test_the_real_processbench() -> None:
     assert found["accuracy"] == pytest.approx(1 - 91 / 754)  # omnimath has 91 wrong ones
 
 
+def test_without_labelled_solutions_only_canaries_are_shown() -> None:
+    problems = [Problem(id=str(n), question=f"{n}?", answer="1") for n in range(9)]
+    made = quality(dataset=Finite("toy", WORDING, problems, problems, 0, {}), levels=None)
+    found = greedy(made, lambda problem, solution: judgement([], False))
+    assert found == {"canary_accept_rate": 0.0}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -301,11 +308,6 @@ def test_the_real_processbench() -> None:
         ("levels", [7], r"levels=\[7\]: data set 'arithmetic' has levels \[2, 3\]"),
         ("verifier", Rule(grader=Number(tolerance=0.0)), "quality: verifier Rule is no model that"),
         ("path", "nowhere", r"quality\.path=nowhere: expected a folder"),
-        (
-            "dataset",
-            Finite("toy", WORDING, [Problem(id="1", question="?")], [], 0, {}),
-            r"quality\.path=null: data set 'toy' has no solutions with known errors",
-        ),
     ],
 )
 def test_what_cannot_be_measured_is_named(key: str, value: Any, message: str) -> None:

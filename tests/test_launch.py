@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import SMALL, TINY
+from tests.runs import ALONE, SMALL, TINY
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "mlflow", "matplotlib", "datasets", "pydantic", "submitit"}
@@ -83,7 +83,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_line(disk: Path, tmp_path: Path) -> None:
-    small = (*SMALL, *TINY, "schedule=rl", "schedule.cycle.solve.num_prompts=4")
+    small = (*SMALL, *TINY, *ALONE, "schedule=rl", "schedule.cycle.solve.num_prompts=4")
     done = launch(f"folder={disk}/run", f"cache_dir={tmp_path}/cache", "checkpoint.every=1", *small)
     assert done.returncode == 1
     *said, last = done.stderr.splitlines()

@@ -8,7 +8,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from rlcotrain import plots, train
 from rlcotrain.plots import draw_cotraining, draw_curves, series, smoothed
 
 
@@ -239,10 +238,6 @@ def test_an_empty_panel_says_so(tmp_path: Path, shown: Shown) -> None:
     ]
     assert shown.labels(0) == ["verdicts, sampled (accuracy)"]
     assert shown.labels(1) == [], "a level alone says nothing"
-
-
-def test_the_level_drawn_is_the_level_warned_of() -> None:
-    assert plots.WARNED_BELOW == train.LEAST_CONTESTED
 
 
 def test_a_series_holds_the_steps_that_have_it(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlcotrain.job import run
-from tests.runs import SMALL, compose, lines
+from tests.runs import ALONE, SMALL, compose, lines
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 FEW = (
+    *ALONE,
     *("schedule=rl", "schedule.steps=2", "evaluation.num_problems=4"),
     *("evaluation.between_problems=2", "hardware.micro_batch_tokens=8192"),
     *("schedule.cycle.solve.num_prompts=2", "schedule.cycle.solve.group_size=2"),

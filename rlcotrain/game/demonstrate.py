@@ -7,7 +7,6 @@ from rlcotrain.model.agents import Agents
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, Prompt, Rollout, Turn
 
-
 # Not those that evaluations hold out as canaries.
 FILLERS = ("", "?", "So the answer is clear.", "Let me think.", "<answer>5</answer>", "I am sure.")
 

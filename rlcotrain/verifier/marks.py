@@ -20,7 +20,7 @@ class Marks:
 
     recall: share of wrong steps that are marked wrong; false_flags: share of right ones.
     shuffle: `steps` deals all marks of the batch anew (chance, at the same rate), `rows` hands each
-    row the marks of another row of as many steps among its peers, `all` the score of another as well.
+    row the marks of another of as many steps among its peers, `all` the score of another as well.
     """
 
     needs_answers = True
