@@ -130,4 +130,4 @@ def test_a_state_is_no_view_of_the_player(agents: Agents) -> None:
     state = made.state_dict()
     made.next(position(), 1)
     made.next(position("shared"), 2)
-    assert [row.episode for row in state["solutions"]][0] == "0/0/0" and state["reused"] == 0
+    assert state["solutions"][0].episode == "0/0/0" and state["reused"] == 0

@@ -5,7 +5,7 @@ import pytest
 from rlcotrain.data.dataset import Finite
 from rlcotrain.data.wording import Wording
 from rlcotrain.engine.transformers_engine import TransformersEngine
-from rlcotrain.game.demonstrate import Demonstrate
+from rlcotrain.game.demonstrate import FILLERS, Demonstrate
 from rlcotrain.model.agents import Agents
 from rlcotrain.types import Problem
 from tests.game.turns import chains, turn
@@ -31,7 +31,7 @@ def agents() -> Agents:
 
 
 def test_rows_say_what_a_judge_should_have_said(agents: Agents) -> None:
-    (row,) = Demonstrate("independent").play([SLIPPED], agents, TURN)
+    (row,) = Demonstrate("independent", 0.0).play([SLIPPED], agents, TURN)
     assert (row.role, row.policy, row.text) == ("verifier", "verifier", TOLD)
     chat = agents.policies["verifier"].chat
     assert chat.read_back(row.prompt_ids) == f"7+8+1?{SLIPPED.solution}"
@@ -39,12 +39,12 @@ def test_rows_say_what_a_judge_should_have_said(agents: Agents) -> None:
 
 
 def test_a_shared_blind_spot_sees_what_the_solution_does(agents: Agents) -> None:
-    (row,) = Demonstrate("shared").play([SLIPPED], agents, TURN)
+    (row,) = Demonstrate("shared", 0.0).play([SLIPPED], agents, TURN)
     assert row.text == FOOLED
 
 
 def test_a_judgement_follows_from_seed_step_and_place(agents: Agents) -> None:
-    noisy, game = chains(judge_slip_rate=0.5), Demonstrate("independent")
+    noisy, game = chains(judge_slip_rate=0.5), Demonstrate("independent", 0.0)
     problems = [SLIPPED] * 8
 
     def said(**changes: int) -> list[str]:
@@ -58,4 +58,20 @@ def test_a_judgement_follows_from_seed_step_and_place(agents: Agents) -> None:
 def test_data_without_judgements_are_refused(agents: Agents) -> None:
     plain = Finite("sums", Wording(), [SLIPPED], [replace(SLIPPED, id="p/1")], 0, {})
     with pytest.raises(ValueError, match=r"'sums' has no demonstrations of judging"):
-        Demonstrate("shared").play([SLIPPED], agents, turn(task=plain))
+        Demonstrate("shared", 0.0).play([SLIPPED], agents, turn(task=plain))
+
+
+def test_what_solves_nothing_is_judged_wrong_at_its_share(agents: Agents) -> None:
+    """A quarter of 400: the deviation is about 9."""
+    rows = Demonstrate("independent", 0.25).play([SLIPPED] * 400, agents, TURN)
+    fillers = [row for row in rows if row.text == "<verdict>wrong</verdict>"]
+    assert len(fillers) == pytest.approx(100, abs=36)
+    assert {row.text for row in rows} == {TOLD, "<verdict>wrong</verdict>"}
+    read = agents.policies["verifier"].chat.read_back
+    assert {read(row.prompt_ids) for row in fillers} == {f"7+8+1?{text}" for text in FILLERS}
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_out_of_range_is_named(share: float) -> None:
+    with pytest.raises(ValueError, match=rf"game\.filler_share={share}: must lie in 0\.\.1"):
+        Demonstrate("shared", share)
