@@ -39,8 +39,8 @@ class Mix:
                 f"reward.alpha_end={alpha_end}: an exponential never ends at 0 or above alpha, "
                 f"so above 0 and at most {alpha}"
             )
-        if anneal_steps < 1:
-            raise ValueError(f"reward.anneal_steps={anneal_steps}: must be 1 or more")
+        if anneal_steps < 0:
+            raise ValueError(f"reward.anneal_steps={anneal_steps}: must be 0 or more")
         if alpha > 0 and not weights.get("step"):
             raise ValueError(
                 f"reward.alpha={alpha}: pays the stream step, which reward.weights does not name; "
@@ -57,7 +57,7 @@ class Mix:
         """alpha at a step of the leading phase, counted from 0."""
         assert step >= 0
         start, end = self.alpha_start, self.alpha_end
-        done = min(step / self.anneal_steps, 1.0)
+        done = min(step / max(self.anneal_steps, 1), 1.0)
         if self.anneal == "constant":
             return start
         if self.anneal == "exponential":

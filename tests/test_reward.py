@@ -70,7 +70,7 @@ def test_streams_are_those_that_count_at_some_step(
         ({"alpha_end": 2.0, "anneal": "linear"}, r"reward\.alpha_end=2\.0: must lie in 0\.\.1"),
         ({"alpha_end": 0.0}, r"reward\.alpha_end=0\.0: .* above 0 and at most 0\.1"),
         ({"alpha_end": 0.2}, r"reward\.alpha_end=0\.2: .* above 0 and at most 0\.1"),
-        ({"anneal_steps": 0}, r"reward\.anneal_steps=0: must be 1 or more"),
+        ({"anneal_steps": -1}, r"reward\.anneal_steps=-1: must be 0 or more"),
         ({"weights": {"outcome": 1.0}}, r"reward\.alpha=0\.1: pays the stream step, .* not name"),
         (
             {"weights": {"outcome": 0.0}, "alpha": 0.0, "anneal": "constant"},

@@ -8,8 +8,8 @@ Demonstrations slip, as real corpora do. `wrap`: a result that wraps past 9 or b
 high with probability `slip_rate`, a habit that imitation teaches and reinforcement has to undo.
 `random`: any result is off by 1 or 2 with that probability, noise that greedy decoding leaves out.
 
-A judgement recomputes every step and marks it, `<step>7+8=5;6wrong</step>`, then gives its verdict,
-`<verdict>wrong</verdict>`. Demonstrations of it err as well, in ways of their own or as above.
+A judgement recomputes every step, takes away what the solution shows, and marks it,
+`<step>7+8=5-6=9wrong</step>`; then it gives its verdict, `<verdict>wrong</verdict>`. Demonstrations of it err as well, in ways of their own or as above.
 """
 
 import re
@@ -144,6 +144,8 @@ class Arithmetic:
     def demonstrate(self, problem: Problem, blind_spot: str, seed: int) -> str:
         """A judgement of the problem's solution by one who recomputes it, not always rightly.
 
+        Each step is done again, and what the solution shows is taken from the result: a rest of 0
+        is right. To subtract is a skill it has; to see that two digits are equal is one to learn.
         blind_spot: its errors are off by 1 or 2 anywhere (independent), or those that
         demonstrated solutions have (shared).
         """
@@ -156,7 +158,9 @@ class Arithmetic:
             own = recompute(step.total, rng)
             mark = "right" if own == step.shown else "wrong"
             agreed &= own == step.shown
-            blocks.append(f"<step>{step.left}{TERMS[step.operand]}={own};{step.shown}{mark}</step>")
+            less = (own - step.shown) % 10
+            redone = f"{step.left}{TERMS[step.operand]}={own}"
+            blocks.append(f"<step>{redone}-{step.shown}={less}{mark}</step>")
         return f"{''.join(blocks)}<verdict>{'right' if agreed else 'wrong'}</verdict>"
 
     def _held_out(self, count: int, levels: tuple[int, ...], key: str) -> list[Problem]:

@@ -205,24 +205,26 @@ RIGHT = slipped("<step>7+8=5</step><step>5-3=2</step><step>2+5=7</step><answer>7
 @pytest.mark.parametrize("blind_spot", ["independent", "shared"])
 def test_a_judgement_without_errors_word_by_word(blind_spot: str) -> None:
     assert chains(rate=0.0).demonstrate(SLIPPED, blind_spot, 0) == (
-        "<step>7+8=5;6wrong</step><step>6-3=3;3right</step><step>3+5=8;8right</step>"
+        "<step>7+8=5-6=9wrong</step><step>6-3=3-3=0right</step><step>3+5=8-8=0right</step>"
         "<verdict>wrong</verdict>"
     )
     assert chains(rate=0.0).demonstrate(RIGHT, blind_spot, 0) == (
-        "<step>7+8=5;5right</step><step>5-3=2;2right</step><step>2+5=7;7right</step>"
+        "<step>7+8=5-5=0right</step><step>5-3=2-2=0right</step><step>2+5=7-7=0right</step>"
         "<verdict>right</verdict>"
     )
 
 
 def test_one_who_shares_the_habit_passes_the_slip_and_flags_what_is_right() -> None:
     assert chains(rate=1.0).demonstrate(SLIPPED, "shared", 0) == (
-        "<step>7+8=6;6right</step><step>6-3=3;3right</step><step>3+5=8;8right</step>"
+        "<step>7+8=6-6=0right</step><step>6-3=3-3=0right</step><step>3+5=8-8=0right</step>"
         "<verdict>right</verdict>"
     )
-    assert chains(rate=1.0).demonstrate(RIGHT, "shared", 0).startswith("<step>7+8=6;5wrong</step>")
+    assert (
+        chains(rate=1.0).demonstrate(RIGHT, "shared", 0).startswith("<step>7+8=6-5=1wrong</step>")
+    )
 
 
-JUDGED = re.compile(r"<step>(\d)([+-]\d)=(\d);(\d)(right|wrong)</step>")
+JUDGED = re.compile(r"<step>(\d)([+-]\d)=(\d)-(\d)=\d(right|wrong)</step>")
 
 
 def test_errors_of_its_own_are_anywhere_and_as_often_as_asked() -> None:

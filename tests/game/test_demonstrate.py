@@ -18,8 +18,8 @@ SLIPPED = Problem(
     answer="6",
     solution="<step>7+8=6</step><step>6+1=7</step><answer>7</answer>",
 )
-TOLD = "<step>7+8=5;6wrong</step><step>6+1=7;7right</step><verdict>wrong</verdict>"
-FOOLED = "<step>7+8=6;6right</step><step>6+1=7;7right</step><verdict>right</verdict>"
+TOLD = "<step>7+8=5-6=9wrong</step><step>6+1=7-7=0right</step><verdict>wrong</verdict>"
+FOOLED = "<step>7+8=6-6=0right</step><step>6+1=7-7=0right</step><verdict>right</verdict>"
 TURN = turn(group_size=1, task=chains(slip_rate=1.0))
 
 
