@@ -9,7 +9,8 @@ high with probability `slip_rate`, a habit that imitation teaches and reinforcem
 `random`: any result is off by 1 or 2 with that probability, noise that greedy decoding leaves out.
 
 A judgement recomputes every step, takes away what the solution shows, and marks it,
-`<step>7+8=5-6=9wrong</step>`; then it gives its verdict, `<verdict>wrong</verdict>`. Demonstrations of it err as well, in ways of their own or as above.
+`<step>7+8=5-6=9wrong</step>`; then it gives its verdict, `<verdict>wrong</verdict>`.
+Demonstrations of it err as well, in ways of their own or as above.
 """
 
 import re

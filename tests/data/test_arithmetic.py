@@ -219,9 +219,8 @@ def test_one_who_shares_the_habit_passes_the_slip_and_flags_what_is_right() -> N
         "<step>7+8=6-6=0right</step><step>6-3=3-3=0right</step><step>3+5=8-8=0right</step>"
         "<verdict>right</verdict>"
     )
-    assert (
-        chains(rate=1.0).demonstrate(RIGHT, "shared", 0).startswith("<step>7+8=6-5=1wrong</step>")
-    )
+    other = chains(rate=1.0).demonstrate(RIGHT, "shared", 0)
+    assert other.startswith("<step>7+8=6-5=1wrong</step>")
 
 
 JUDGED = re.compile(r"<step>(\d)([+-]\d)=(\d)-(\d)=\d(right|wrong)</step>")
