@@ -31,7 +31,7 @@ LEVELS = {
     "sparse": [
         *("data.levels=[2,3,4,5,6,8,12,16]", "data.stages.train=[16]", "data.stages.test=[16]"),
         *("data.stages.judge=[2,4,8,16]", "data.wording.max_tokens=112"),
-        *("data.wording.judge_tokens=160", "model.steps.imitate=400", "model.steps.judge=600"),
+        *("data.wording.judge_tokens=208", "model.steps.imitate=400", "model.steps.judge=600"),
     ],
 }
 MARKS = ["schedule=single", "reward=steps"]

@@ -81,7 +81,7 @@ class VerifierQuality:
         labels = path is not None or dataset.demonstrates
         self.solutions = self.source.labelled(num_solutions, chosen) if labels else []
         problems = [solution.problem for solution in self.solutions]
-        self.canaries = canaries(problems or dataset.test_problems(CANARY_PROBLEMS, None))
+        self.canaries = canaries(problems or dataset.test_problems(1, None))
         self.between_solutions = between_solutions
         self.verifier: Asked = verifier
         self.sampling = {
