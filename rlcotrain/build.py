@@ -163,12 +163,16 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
     judge = config["roles"].get("verifier")
     paid = [p for p in prelude.values() if p["loss"]["baseline"] != "constant"]
     names += ["verifier"] if paid else []
-    names += ["reward"] if any(set(p["train"]) - {judge} for p in paid) else []
+    # alpha weighs what the generator earns and nothing that a verifier does.
+    reward = dict(config["reward"])
+    if not any(set(p["train"]) - {judge} for p in paid):
+        reward = {key: reward[key] for key in ("weights", "normalise")}
     paths = [config["data"].get(key) for key in ("path", "test_path")]
     paths += [node["model"].get("path") for node in policies.values()]
     return signature(
         {key: config[key] for key in names}
         | {
+            "reward": reward if paid else None,
             "data": data,
             "prelude": prelude,
             "policies": policies,
