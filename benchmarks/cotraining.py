@@ -4,8 +4,8 @@ Arms, over seeds, on the embedded task, all from the same imitated generator of 
 the same held-out problems: a single model; controls that say what marks could be worth (oracle, as
 many marks at random, another row's marks); a frozen and a co-trained verifier, whose errors are its
 own (independent) or the generator's (shared). Compared with `single` at equal generator steps and
-at equal CPU seconds of training: `single` goes on for longer and is read where its seconds are
-nearest.
+at equal CPU seconds of RL: `single` goes on for longer and is read where its seconds are nearest
+(`<`: it had ended before, with fewer). What the verifier's imitation cost stands beside.
 
 A worker process runs all arms of a level and a seed; runs that are there are not run again.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-STEPS, LONGER, EVERY, PROBLEMS = 30, 75, 15, 300
+STEPS, LONGER, EVERY, PROBLEMS = 30, 120, 15, 300
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided quantiles of Student's t by seeds
 
 LEVELS = {
@@ -41,6 +41,7 @@ ARMS = {
     "oracle": ["verifier=oracle", *MARKS],
     "random": ["verifier=random_marks", *MARKS],
     "shuffled": ["verifier=shuffled_marks", *MARKS],
+    "nothing": ["verifier=shuffled_marks", "verifier.shuffle=all", *MARKS],
     **{
         f"{arm}_{spot}": [*LEARNED, f"schedule={schedule}", f"verifier.blind_spot={spot}"]
         for arm, schedule in (("frozen", "frozen_verifier"), ("cotrained", "interleaved"))
@@ -70,14 +71,26 @@ def work(level: str, seed: int, arms: Sequence[str], credit: str, out: Path) -> 
 
 
 def curve(folder: Path) -> list[tuple[int, float, dict[str, float]]]:
-    """(steps, CPU seconds of training, evaluation) of every evaluation of a run."""
+    """(steps, CPU seconds of RL, evaluation) of every evaluation of a run."""
     points, seconds = [], 0.0
     for text in (folder / "metrics.jsonl").read_text().splitlines():
         line = json.loads(text)
-        seconds += line.get("time/cpu", 0.0)
+        if line["phase"] in ("solve", "verify"):
+            seconds += cpu(line)
         if line["phase"] == "evaluate":
             points.append((line["step"], seconds, line))
     return points
+
+
+def cpu(line: dict[str, Any]) -> float:
+    """CPU seconds of a step."""
+    return sum(value for key, value in line.items() if f"/{key}".endswith("/time/cpu"))
+
+
+def taught(folder: Path) -> float:
+    """CPU seconds that the verifier's imitation took."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return sum(cpu(line) for line in lines if line["phase"] == "judge")
 
 
 def table(level: str, credit: str, arms: Sequence[str], seeds: Sequence[int], out: Path) -> None:
@@ -98,10 +111,12 @@ def table(level: str, credit: str, arms: Sequence[str], seeds: Sequence[int], ou
                 for points, end in zip(curves["single"], ends, strict=True)
             ]
             cost = statistics.mean(end[1] for end in ends)
+            longest = statistics.mean(points[-1][1] for points in curves["single"])
+            teaching = statistics.mean(taught(base / arm / str(seed)) for seed in seeds)
             print(
-                f"    {arm:22} {spoken(values)}  cpu {cost:5.1f} s  "
+                f"    {arm:22} {spoken(values)}  cpu {cost:5.1f} s (and {teaching:.0f} s before)  "
                 f"less single: equal steps {paired(values, same_steps)}, "
-                f"equal compute {paired(values, same_cost)}"
+                f"equal compute{'<' if cost > longest else ' '}{paired(values, same_cost)}"
             )
     for arm in arms:
         key = "verifier/contested_score/sampled"
@@ -146,6 +161,8 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--worker", nargs=2, metavar=("LEVEL", "SEED"))
     given = parser.parse_args()
+    if "single" not in given.arms:
+        parser.error("--arms: single is what the others are compared with")
     if given.worker:
         work(given.worker[0], int(given.worker[1]), given.arms, given.credit, given.out.resolve())
         return

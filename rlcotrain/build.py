@@ -68,7 +68,7 @@ def check(cfg: DictConfig) -> Parts:
     for policy in cfg.policy.values():
         _make(policy.optimizer)
     refuse_contradictions(parts, config)
-    refuse_problems(parts)
+    refuse_problems(parts, config["roles"])
     return parts
 
 

@@ -65,7 +65,11 @@ def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> N
         if name not in policies:
             raise ValueError(
                 f"schedule: phase {phase.name} trains {name}; there are {', '.join(policies)}"
-                + (" (verifier=llm_steps adds a verifier)" if name == "verifier" else "")
+                + (
+                    " (verifier=llm_steps adds a verifier)"
+                    if "verifier" not in config["roles"]
+                    else ""
+                )
             )
     for name, other in begins.items():
         if _weights(policies[name]["model"]) != _weights(policies[other]["model"]):
@@ -75,9 +79,9 @@ def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> N
                 f"for both (policy.{name}.model has keys of its own)"
             )
     for name in phase.train:
-        if policies[name].get("frozen") and phase in parts.schedule.cycle:
+        if policies[name].get("frozen") and phase.game.samples:
             raise ValueError(
-                f"policy.{name}.frozen=true: phase {phase.name} of the cycle trains it; allowed: "
+                f"policy.{name}.frozen=true: phase {phase.name} trains it by RL; allowed: "
                 f"false, or a schedule that does not (schedule=frozen_{name})"
             )
     if phase.loss.minibatches > phase.num_prompts:
@@ -131,7 +135,7 @@ def _refuse_sampling(phase: Phase, parts: Parts, roles: Mapping[str, str]) -> No
         )
 
 
-def refuse_problems(parts: Parts) -> None:
+def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
     """ValueError for a problem that a phase cannot use or the grader cannot judge."""
     for problem in parts.evaluation.problems:
         _check_answer(parts.evaluation.grader, problem)
@@ -141,9 +145,10 @@ def refuse_problems(parts: Parts) -> None:
                 f"schedule.prelude.{phase.name}.steps={phase.steps}: data={parts.dataset.name} has "
                 "no judgements to imitate; must be 0"
             )
+        judged = phase.game.samples and roles.get("verifier") in phase.train
         for problem in _problems(parts.dataset, phase):
             _check_answer(parts.evaluation.grader, problem)
-            if problem.answer is None and (phase.game.needs_answers or "verifier" in phase.train):
+            if problem.answer is None and (phase.game.needs_answers or judged):
                 raise ValueError(
                     f"problem {problem.id} has no known answer, as the verifier of phase "
                     f"{phase.name} needs; verifier=majority does without"
@@ -189,9 +194,12 @@ def refuse_speech(parts: Parts, agents: Agents) -> None:
         longest = max((problem for problem, _ in asked.values()), key=lambda p: len(p.question))
         messages = wording.judge_messages(longest, "", True)
         prompt = Prompt(problem=longest, messages=messages, peers="", episode="")
-        agents.prompt_ids(
-            agents.roles["verifier"], prompt, room + parts.verifier.sampling.max_tokens
-        )
+        judge, answer = agents.roles["verifier"], parts.verifier.sampling.max_tokens
+        agents.prompt_ids(judge, prompt, room + answer)
+        for solution in parts.quality.solutions if parts.quality is not None else ():
+            messages = wording.judge_messages(solution.problem, solution.text, True)
+            prompt = Prompt(problem=solution.problem, messages=messages, peers="", episode="")
+            agents.prompt_ids(judge, prompt, answer)
 
 
 def _problems(dataset: Dataset, phase: Phase) -> Sequence[Problem]:

@@ -93,7 +93,7 @@ class VerifierQuality:
     def run(self, agents: Speakers, whole: bool) -> dict[str, float]:
         """`verifier/<metric>/<mode>` over all solutions or the first; the same seeds every time.
 
-        Metrics: those of `verdict_metrics` (a solution is right where none of its steps is wrong),
+        Metrics: those of `verdict_metrics` (right is what has a right final answer),
         parse_failures (missing or unparsable), canary_accept_rate (what solves nothing and was
         accepted: should be 0) and, of a verifier that marks steps, `processbench_f1/<task>`.
         """
@@ -127,7 +127,7 @@ class VerifierQuality:
         rows = self.verifier.ask(asked, agents, turn, sampling)
         canaries, judged = rows[: len(self.canaries)], rows[len(self.canaries) :]
         pairs = zip(judged, chosen, strict=True)
-        return canaries, [_known(row, solution.label == -1) for row, solution in pairs]
+        return canaries, [_known(row, solution.right) for row, solution in pairs]
 
     def _process_scores(self, judged: Sequence[Rollout], mode: str) -> dict[str, float]:
         labels = np.array([solution.label for solution in self.solutions[: len(judged)]])
@@ -234,7 +234,7 @@ def _row(problem: Problem, text: str, episode: str) -> Rollout:
 
 
 def _known(row: Rollout, right: bool) -> Rollout:
-    """The row, judged by the label: a right answer may stand on a wrong step."""
+    """The row, held against what the source says of the final answer."""
     assert row.judgement is not None, "whoever was asked has judged"
     return replace(row, judgement=replace(row.judgement, right=right))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from rlcotrain.types import Reward, Rollout
+from rlcotrain.types import Rollout
 
 Anneal = Literal["constant", "exponential", "linear", "cosine"]
 Normalise = Literal["streams", "sum"]
@@ -18,8 +18,8 @@ class Mix:
     A stream that is not named in `weights` is recorded and not learned from. alpha goes from
     `alpha` to `alpha_end` in `anneal_steps` steps of the leading phase (the generator's), where
     RL Tango (arXiv 2505.15034) has it fall exponentially to 1e-3, and stays there. normalise:
-    `streams` each by itself and mixed afterwards (Tango's rule); `sum` weighs first and normalises
-    what is summed, which its authors report to be unstable.
+    `streams` each by itself and mixed afterwards (Tango's rule); `sum` makes one number of all that
+    a row has earned, weighed, and normalises that, which its authors report to be unstable.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Mix:
         weights = self.weights(step)
         if self.normalise == "streams":
             return list(rows), weights
-        return [replace(row, rewards=_summed(row.rewards, weights)) for row in rows], {SUM: 1.0}
+        return [_summed(row, weights) for row in rows], {SUM: 1.0}
 
 
 class Balance:
@@ -138,9 +138,10 @@ def _label(row: Rollout, train: Sequence[str]) -> bool | None:
     return row.judgement.right if row.judgement is not None and row.policy in train else None
 
 
-def _summed(rewards: Sequence[Reward], weights: Mapping[str, float]) -> tuple[Reward, ...]:
-    return tuple(
-        replace(reward, stream=SUM, value=reward.value * weights[reward.stream])
-        for reward in rewards
-        if weights.get(reward.stream)
-    )
+def _summed(row: Rollout, weights: Mapping[str, float]) -> Rollout:
+    """The row with all that it has earned as one reward on all of its tokens."""
+    values = [
+        reward.value * weights[reward.stream] for reward in row.rewards if reward.stream in weights
+    ]
+    row = replace(row, rewards=())
+    return row.give(SUM, sum(values)) if values else row

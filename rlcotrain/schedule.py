@@ -96,6 +96,12 @@ class Schedule:
         if not self.cycle:
             given = ", ".join(f"schedule.cycle.{name}.steps=0" for name in cycle) or "none"
             raise ValueError(f"schedule.cycle: needs a phase of 1 step or more, here {given}")
+        for phase in self.prelude:
+            if phase.rollouts == "shared":
+                raise ValueError(
+                    f"schedule.prelude.{phase.name}.rollouts=shared: a prelude has no solutions to "
+                    "share; it must be fresh"
+                )
         for phase in self.cycle:
             at = f"schedule.cycle.{phase.name}"
             if phase.name in {"evaluate", *(prelude or {})}:

@@ -88,25 +88,49 @@ def _step(run: Run, position: Position) -> dict[str, float]:
     rollouts = run.player.next(position, step)
     clock.lap("generate")
     rollouts = run.balance(rollouts, phase.train)
-    weighed = phase.loss.advantage(*run.mix.weigh(rollouts, position.lead))
-    rollouts = [
-        replace(row, advantages=other.advantages)
-        for row, other in zip(rollouts, weighed, strict=True)
-    ]
+    rollouts = _advantages(run, position, rollouts)
     run.buffer.add(rollouts)
     metrics = row_metrics(rollouts, phase.name, phase.train)
-    metrics["reward/alpha"] = run.mix.alpha(position.lead)
     for name in phase.train:
         metrics |= _learn(run, name, position)
-    metrics["rollout/rows_dropped"] = float(run.buffer.clear())
+    dropped = run.buffer.clear()
     run.agents.sync()
     clock.lap("update")
     run.schedule.observe()
-    metrics |= clock.metrics(rollouts)
-    prefix = f"{phase.name}/" if position.in_prelude else ""
-    run.record.line(phase.name, position.step, {prefix + k: v for k, v in metrics.items()})
+    whole = clock.metrics(rollouts) | {"rollout/rows_dropped": float(dropped)}
+    whole["reward/alpha"] = run.mix.alpha(position.lead)
+    run.record.line(phase.name, position.step, _on_its_axis(run, position, metrics, whole))
     run.record.sample(phase.name, position.step, rollouts)
-    return metrics
+    return metrics | whole
+
+
+def _on_its_axis(
+    run: Run, position: Position, roles: Mapping[str, float], whole: Mapping[str, float]
+) -> dict[str, float]:
+    """Metrics by name. What is no role's own is of the leading phase, or says of which it is."""
+    phase = position.phase
+    if phase is run.schedule.leader:
+        return {**roles, **whole}
+    prefix = f"{phase.name}/"
+    named = {prefix + key: value for key, value in whole.items() if key != "reward/alpha"}
+    if not position.in_prelude:
+        return {**roles, **named}
+    return {prefix + key.removeprefix(prefix): value for key, value in roles.items()} | named
+
+
+def _advantages(run: Run, position: Position, rows: Sequence[Rollout]) -> list[Rollout]:
+    """Rows with advantages, each policy's by themselves: roles never share statistics.
+
+    What a row has earned stays as it was, however it was weighed.
+    """
+    weighed, weights = run.mix.weigh(rows, position.lead)
+    result = list(rows)
+    for policy in {row.policy for row in rows}:
+        mine = [i for i, row in enumerate(rows) if row.policy == policy]
+        found = position.phase.loss.advantage([weighed[i] for i in mine], weights)
+        for i, row in zip(mine, found, strict=True):
+            result[i] = replace(rows[i], advantages=row.advantages)
+    return result
 
 
 def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
@@ -172,7 +196,14 @@ def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
 def _warn_of_marks(run: Run, verdicts: Mapping[str, float], done: int) -> None:
     """Marks that hardly tell wrong steps from right ones of their kind teach a habit, no truth."""
     score = verdicts.get("verifier/contested_score/sampled")
-    if score is not None and score < LEAST_CONTESTED and "step" in run.mix.streams:
+    if "step" not in run.mix.streams:
+        return
+    if verdicts.get("verifier/aligned_fraction/sampled", 1.0) < 0.5:
+        say(
+            f"warning: after {done} steps most of the verifier's judgements cannot be read "
+            "(verifier/aligned_fraction): what it marks is hardly ever paid"
+        )
+    if score is not None and score < LEAST_CONTESTED:
         say(
             f"warning: after {done} steps the verifier's contested-step score is {score:.2f}, "
             f"below {LEAST_CONTESTED}: its marks, paid by reward.alpha, are little better than none"

@@ -266,11 +266,14 @@ def test_the_first_step_marked_wrong() -> None:
 
 def test_a_right_answer_that_stands_on_a_wrong_step(tmp_path: Path) -> None:
     row = {"id": "g", "problem": "1+1?", "steps": ["1+1=3", "so 2"], "final_answer_correct": True}
-    lines = [json.dumps({**row, "label": label}) for label in (0, -1)]
+    wrong = {**row, "final_answer_correct": False}
+    lines = [json.dumps({**line, "label": 0}) for line in (row, wrong)]
+    lines.append(json.dumps({**row, "label": -1}))
     (tmp_path / "gsm8k.jsonl").write_text("\n".join(lines))
-    made = quality(path=str(tmp_path), num_solutions=2, between_solutions=1)
-    found = greedy(made, lambda problem, solution: judgement([False, True], False))
-    assert (found["accuracy"], found["solutions_right"], found["positive_share"]) == (0.5, 0.5, 0.0)
+    made = quality(path=str(tmp_path), num_solutions=3, between_solutions=1)
+    found = greedy(made, lambda problem, solution: judgement([False, True], True))
+    # Its steps are judged by the label, its answer by what the file says of the answer.
+    assert found["accuracy"] == found["solutions_right"] == pytest.approx(2 / 3)
     assert found["processbench_f1/gsm8k"] == 0.0 and "contested_score" not in found
 
 
@@ -289,7 +292,11 @@ def test_the_real_processbench() -> None:
     scores = [found[f"processbench_f1/{split}"] for split in ("gsm8k", "math", "olympiadbench")]
     assert scores == [1.0, 1.0, 1.0] and found["processbench_f1/omnimath"] == 0.0
     assert found["processbench_f1/mean"] == found["processbench_f1/mean_low"] == 0.75
-    assert found["accuracy"] == pytest.approx(1 - 91 / 754)  # omnimath has 91 wrong ones
+    rows = [json.loads(line) for file in REAL.glob("*.jsonl") for line in file.open()]
+    omni = {problem_id for problem_id, _ in known if "omnimath" in problem_id}
+    said = [row["label"] == -1 or f"processbench/omnimath/{row['id']}" in omni for row in rows]
+    hits = [row["final_answer_correct"] == right for row, right in zip(rows, said, strict=True)]
+    assert found["accuracy"] == pytest.approx(sum(hits) / 754)
 
 
 def test_without_labelled_solutions_only_canaries_are_shown() -> None:

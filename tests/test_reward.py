@@ -106,14 +106,14 @@ def test_each_stream_is_normalised_by_itself() -> None:
 
 
 def test_a_sum_is_weighed_first_and_centred_as_one() -> None:
-    """Six values, 0.8, 0.1, -0.1 and 0, -0.1, -0.1, less their mean 0.1."""
+    """0.8 + 0.1 - 0.1 and 0 - 0.1 - 0.1, less their mean 0.3: one number a row, on all of it."""
     made = mix(alpha=0.2, anneal="constant", normalise="sum")
     rows, weights = made.weigh(paid(), 0)
     assert weights == {"sum": 1.0}
     values = [[reward.value for reward in row.rewards] for row in rows]
-    assert values == [pytest.approx([0.8, 0.1, -0.1]), pytest.approx([0.0, -0.1, -0.1])]
+    assert values == [pytest.approx([0.8]), pytest.approx([-0.2])]
     found = advantages(made, scale="none", credit="own")
-    expected = [[0.7 + 0.0, 0.7 - 0.2], [-0.1 - 0.2, -0.1 - 0.2]]
+    expected = [[0.5, 0.5], [-0.5, -0.5]]
     assert np.array(found) == pytest.approx(np.array(expected), abs=1e-6)
 
 

@@ -218,7 +218,7 @@ class Arithmetic:
         offset = 1 if self.slip == "wrap" else rng.choice(OFFSETS)
         slips = iter([offset * (i == label) for i in range(len(steps))])
         text = work(read_chain(problem.question), lambda total: (total + next(slips)) % 10)
-        return LabelledSolution(problem=problem, text=text, label=label)
+        return LabelledSolution(problem=problem, text=text, label=label, right=label == -1)
 
 
 def draw_chain(rng: Random, level: int) -> Chain:

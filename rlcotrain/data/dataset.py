@@ -17,11 +17,15 @@ Stages = Mapping[str, Sequence[int] | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledSolution:
-    """A solution as a verifier reads it, and its first wrong step from 0 (-1: all are right)."""
+    """A solution as a verifier reads it, and its first wrong step from 0 (-1: all are right).
+
+    right: whether its final answer is, which a wrong step does not settle.
+    """
 
     problem: Problem
     text: str
     label: int
+    right: bool
 
 
 class Dataset(Protocol):

@@ -82,4 +82,7 @@ def read_solution(row: Row, split: str) -> LabelledSolution:
         id=f"processbench/{split}/{row.text('id')}", question=row.text("problem"), task=split
     )
     text = "".join(f"{OPEN}{step}{CLOSE}" for step in steps)
-    return LabelledSolution(problem=problem, text=text, label=label)
+    right = row.values.get("final_answer_correct")
+    if not isinstance(right, bool):
+        raise row.error(f"field 'final_answer_correct' holds {right!r:.60}, expected true or false")
+    return LabelledSolution(problem=problem, text=text, label=label, right=right)

@@ -8,7 +8,14 @@ from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, Prompt, Rollout, Turn
 
 # Not those that evaluations hold out as canaries.
-FILLERS = ("", "?", "So the answer is clear.", "Let me think.", "<answer>5</answer>", "I am sure.")
+FILLERS = (
+    "?",
+    "<step>",
+    "So the answer is clear.",
+    "Let me think.",
+    "<answer>5</answer>",
+    "I am sure.",
+)
 
 
 class Demonstrate:

@@ -49,7 +49,8 @@ class Marks:
             order = _exchanged(
                 [(r.peers, len(m)) for r, m in zip(rollouts, marks, strict=True)], rng
             )
-            marks = [marks[i] for i in order]
+            # A row that has no like among its peers goes without rather than keep its own.
+            marks = [marks[j] if i != j else [] for i, j in enumerate(order)]
         if self.shuffle == "all":
             order = _exchanged([(r.peers, 0) for r in rollouts], rng)
             scores = [scores[i] for i in order]
@@ -85,10 +86,11 @@ def _dealt(marks: Sequence[Sequence[float]], rng: Random) -> list[list[float]]:
 
 
 def _exchanged(keys: Sequence[tuple[str, int]], rng: Random) -> list[int]:
-    """A permutation of the rows that moves each among those of an equal key."""
+    """A permutation that gives each row another of an equal key; a lone one keeps its place."""
     order = list(range(len(keys)))
     for key in dict.fromkeys(keys):
         members = [i for i, other in enumerate(keys) if other == key]
-        for place, i in zip(members, rng.sample(members, len(members)), strict=True):
-            order[place] = i
+        turn = rng.randrange(1, len(members)) if len(members) > 1 else 0
+        for place, i in enumerate(members):
+            order[i] = members[(place + turn) % len(members)]
     return order
