@@ -143,8 +143,8 @@ def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
             f"{mode:8} {_words(start)} -> {_words(final)}   change {change['mean']:+.3f} "
             f"[{change['low']:+.3f}, {change['high']:+.3f}]{verdict}"
         )
-    if result.get("verifier") is not None:
-        print(_verifier_words(result["verifier"]))
+    if result.get("verifier") is not None and (words := _verifier_words(result["verifier"])):
+        print(f"verifier {words}")
     print(f"{result['status']} after {result['steps']} steps, {result['seconds']:.0f} s: {folder}")
     if uri is not None:
         print(f"to look at it: {ui_command(uri)}", flush=True)
@@ -162,7 +162,7 @@ def _verifier_words(verifier: Mapping[str, Mapping[str, float]]) -> str:
         for word, key in named.items()
         if key in start and key in final
     ]
-    return f"{'verifier':8} {'   '.join(shown)}"
+    return "   ".join(shown)
 
 
 def _words(interval: Mapping[str, float]) -> str:
