@@ -48,6 +48,9 @@ class Point:
         Singleton.set_state(self.state)
         setup_globals()
         self.requeued = False
+        # A launcher that a script put into the background hands down an ignored SIGINT, by which
+        # jobs are cancelled.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         print(self.label, flush=True)  # the log of a job bears its number only
         self.run()
 

@@ -120,7 +120,7 @@ def test_a_wrong_type_is_refused_where_it_was_said(
         (["schedule.cycle.solve.steps=0"], "schedule.cycle: needs a phase of 1 step or more, here"),
         (
             ["policy.generator.frozen=true"],
-            "policy.generator.frozen=true: phase solve of the cycle trains it; allowed: false, or",
+            "policy.generator.frozen=true: phase solve trains it by RL; allowed: false, or",
         ),
         (["reward.weights.outcome=0.0"], "reward.weights={'outcome': 0.0}: at least one must not"),
         (
@@ -173,7 +173,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
         (["~roles.verifier"], "roles.verifier: missing, though the verifier is a model that sp"),
         (
             ["policy.verifier.frozen=true"],
-            "policy.verifier.frozen=true: phase verify of the cycle trains it; allowed: false, or "
+            "policy.verifier.frozen=true: phase verify trains it by RL; allowed: false, or "
             "a schedule that does not (schedule=frozen_verifier)",
         ),
         (

@@ -101,12 +101,12 @@ def test_what_is_set_at_its_source_reaches_every_copy(tmp_path: Path, verifier: 
 
 
 def test_a_verifier_follows_the_generator_where_nothing_else_is_said(tmp_path: Path) -> None:
-    """The same kind of model and the same rate; what is said of its own goes first."""
+    """The same kind of model, at that model's own rate; what is said of its own goes first."""
     words = ["model=tiny_wide", "optimizer.lr=0.5"]
     policy = resolved(compose(tmp_path, *SMALL, *words))["policy"]
     assert policy["verifier"]["model"] == policy["generator"]["model"]
     assert policy["verifier"]["model"]["hidden_size"] == 160
-    assert policy["verifier"]["optimizer"]["lr"] == 0.5
+    assert policy["verifier"]["optimizer"]["lr"] == policy["verifier"]["model"]["rates"]["rl"]
     own = [
         *words,
         "model@policy.verifier.model=tiny",
