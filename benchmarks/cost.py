@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROUNDS, STEPS = 3, 5
+ROUNDS, STEPS = 2, 5
 LEARNED = ["verifier=llm_steps", "reward=steps"]
 ARMS = {
     "single": ["verifier=rule", "schedule=single"],
