@@ -12,6 +12,7 @@ from rlcotrain.data.arithmetic import Arithmetic
 from rlcotrain.data.dataset import Finite
 from rlcotrain.data.wording import Wording
 from rlcotrain.engine.transformers_engine import TransformersEngine
+from rlcotrain.game.demonstrate import FILLERS
 from rlcotrain.grader.number import Number
 from rlcotrain.labelled import (
     CANARIES,
@@ -297,6 +298,10 @@ def test_the_real_processbench() -> None:
     said = [row["label"] == -1 or f"processbench/omnimath/{row['id']}" in omni for row in rows]
     hits = [row["final_answer_correct"] == right for row, right in zip(rows, said, strict=True)]
     assert found["accuracy"] == pytest.approx(sum(hits) / 754)
+
+
+def test_no_canary_is_taught() -> None:
+    assert not set(FILLERS) & set(CANARIES)
 
 
 def test_without_labelled_solutions_only_canaries_are_shown() -> None:

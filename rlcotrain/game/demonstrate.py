@@ -22,8 +22,8 @@ class Demonstrate:
     """One row a problem: a judgement of its worked solution, which may be wrong.
 
     blind_spot: `shared`, judgements err where the solutions do; `independent`, elsewhere.
-    filler_share: of rows whose solution is empty or says nothing, and is judged wrong: a judge
-    that has never seen one can be won by it (arXiv 2507.08794).
+    filler_share: of rows whose solution solves nothing and is judged wrong: a judge that has never
+    seen one can be won by it (arXiv 2507.08794).
     """
 
     streams = ()

@@ -20,7 +20,8 @@ class Marks:
 
     recall: share of wrong steps that are marked wrong; false_flags: share of right ones.
     shuffle: `steps` deals all marks of the batch anew (chance, at the same rate), `rows` hands each
-    row the marks of another of as many steps among its peers, `all` the score of another as well.
+    row the marks of another of as many steps among its peers, `all` the score of another as well;
+    a row that has no such peer goes without marks.
     """
 
     needs_answers = True
