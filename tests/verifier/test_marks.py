@@ -7,33 +7,17 @@ import pytest
 from rlcotrain.data.dataset import Finite
 from rlcotrain.data.wording import Wording
 from rlcotrain.grader.number import Number
-from rlcotrain.types import Problem, Prompt, Rollout, Sampling, Turn, Verdict
+from rlcotrain.types import Problem, Rollout, Turn, Verdict
 from rlcotrain.verifier.marks import Marks
 from tests.game.turns import chains, turn
 from tests.rows import said
+from tests.verifier.speakers import Prepared
 
 SUM = Problem(id="sum/1", question="7+8+1?", answer="6")
 RIGHT = "<step>7+8=5</step><step>5+1=6</step><answer>6</answer>"
 SLIPPED = "<step>7+8=6</step><step>6+1=7</step><answer>7</answer>"
 WRONG = "<step>7+8=6</step><step>6+1=8</step><answer>8</answer>"
 CUT = "<step>7+8=5</step><step>5+"
-
-
-class Nobody:
-    """Marks are a program's: who asks a model here is wrong."""
-
-    def sample(
-        self,
-        role: str,
-        prompts: Sequence[Prompt],
-        group_size: int,
-        sampling: Sampling,
-        *seed_parts: int | str,
-    ) -> list[Rollout]:
-        raise NotImplementedError
-
-    def token_ends(self, row: Rollout, ends: Sequence[int]) -> list[int]:
-        raise NotImplementedError
 
 
 def marks(**changes: Any) -> Marks:
@@ -47,7 +31,9 @@ def marks(**changes: Any) -> Marks:
 
 
 def judge(rows: list[Rollout], now: Turn | None = None, **changes: Any) -> list[Verdict]:
-    verdicts, own = marks(**changes).judge(rows, Nobody(), now or turn())
+    asked = Prepared()
+    verdicts, own = marks(**changes).judge(rows, asked, now or turn())
+    assert not asked.calls, "marks are a program's: no model is asked"
     assert own == []
     return verdicts
 
