@@ -122,14 +122,15 @@ class _Decode:
             if not live.any() or position + 1 == self.sampling.max_tokens:
                 break
             if (~live).mean() >= COMPACT_SHARE:
-                rows, drawn = rows[live], drawn[torch.from_numpy(live).to(drawn.device)]
-                self._keep(np.nonzero(live)[0])
+                left = torch.from_numpy(np.nonzero(live)[0]).to(drawn.device)
+                rows, drawn = rows[live], drawn[left]
+                self._keep(left)
             hidden = self._advance(drawn, position)
         return [self._completion(row) for row in range(len(self.prompts))]
 
     def _prefill(self) -> torch.Tensor:
         """Read every distinct prompt once; returns the last hidden state of every row [B, H]."""
-        from transformers import DynamicCache
+        from rlcotrain.engine.cache import RoomyCache  # brings transformers: seconds
 
         module = self.speaker.module
         distinct = list({prompt.tobytes(): prompt for prompt in self.prompts}.values())
@@ -138,7 +139,7 @@ class _Decode:
         ids = np.zeros((len(distinct), lengths.max()), np.int64)
         for k, prompt in enumerate(distinct):
             ids[k, : len(prompt)] = prompt
-        self.cache = DynamicCache(config=module.config)
+        self.cache = RoomyCache(module)
         hidden = module.get_decoder()(
             input_ids=torch.from_numpy(ids).to(module.device),
             past_key_values=self.cache,
@@ -147,27 +148,27 @@ class _Decode:
         last = hidden[torch.arange(len(distinct)), torch.from_numpy(lengths - 1)]
         index = torch.tensor([place[prompt.tobytes()] for prompt in self.prompts])
         index = index.to(module.device)
-        self.cache.batch_select_indices(index)
-        self.prompt_lengths = torch.from_numpy(lengths).to(module.device)[index]
+        self.prompt_lengths = torch.from_numpy(lengths).to(module.device)
         self.width = int(lengths.max())
-        self.holes = bool((lengths != self.width).any())
+        self._keep(index)
         rows: torch.Tensor = last[index]
         return rows
 
     def _advance(self, drawn: torch.Tensor, position: int) -> torch.Tensor:
         """Read the drawn tokens; returns the hidden state behind them [B, H]."""
-        attention = None
-        if self.holes:
-            slots = torch.arange(self.width + position + 1, device=drawn.device)
-            seen = (slots < self.prompt_lengths[:, None]) | (slots >= self.width)
-            attention = seen.long()
-        output = self.speaker.module.get_decoder()(
-            input_ids=drawn[:, None],
-            attention_mask=attention,
-            position_ids=(self.prompt_lengths + position)[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        from rlcotrain.engine.cache import one_query
+
+        slots = torch.arange(self.cache.make_room(), device=drawn.device)
+        prompt = slots < self.prompt_lengths[:, None]
+        completion = (slots >= self.width) & (slots <= self.width + position)
+        with one_query(self.speaker.module):
+            output = self.speaker.module.get_decoder()(
+                input_ids=drawn[:, None],
+                attention_mask=torch.where(prompt | completion, 0.0, -torch.inf)[:, None, None],
+                position_ids=(self.prompt_lengths + position)[:, None],
+                past_key_values=self.cache,
+                use_cache=True,
+            )
         return output.last_hidden_state[:, -1]  # type: ignore[no-any-return]
 
     def _mark_stopped(self, rows: np.ndarray, position: int) -> np.ndarray:
@@ -184,10 +185,10 @@ class _Decode:
         self.stopped[newly] = True
         return ~self.stopped[rows]  # type: ignore[no-any-return]
 
-    def _keep(self, index: np.ndarray) -> None:
-        chosen = torch.from_numpy(index).to(self.prompt_lengths.device)
-        self.cache.batch_select_indices(chosen)
-        self.prompt_lengths = self.prompt_lengths[chosen]
+    def _keep(self, index: torch.Tensor) -> None:
+        """Go on with these rows of the batch."""
+        self.cache.keep(index)
+        self.prompt_lengths = self.prompt_lengths[index]
 
     def _completion(self, row: int) -> Completion:
         length = self.lengths[row]
