@@ -44,8 +44,9 @@ class RoomyLayer(DynamicLayer):
 
     def _roomy(self, old: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         _, heads, _, width = old.shape
-        new = old.new_zeros(len(rows), heads, self.length + ROOM, width)
-        new[..., : self.length, :] = old[rows, :, : self.length]
+        new = old.new_empty(len(rows), heads, self.length + ROOM, width)
+        torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
+        new[:, :, self.length :] = 0
         return new
 
 
