@@ -57,8 +57,8 @@ def main() -> None:
         for number in range(ROUNDS + 1):
             for arm, seconds in found.items():
                 seconds.append(cost(arm, number, Path(folder)))
-        # The first round pays for preludes and warms the libraries up. Other work on the machine can
-        # only add: the least of each arm is what the arm costs.
+        # The first round pays for preludes and warms the libraries up. Other work on the machine
+        # can only add: the least of each arm is what the arm costs.
         for arm, seconds in found.items():
             ratios = [a / b for a, b in zip(seconds[1:], found["single"][1:], strict=True)]
             print(

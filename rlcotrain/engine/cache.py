@@ -24,7 +24,13 @@ class RoomyLayer(DynamicLayer):
     Reading prompts, it is its parent; `keep` turns what was read into rows to go on with.
     """
 
-    length = 0
+    keys: torch.Tensor  # type: ignore[assignment]
+    values: torch.Tensor  # type: ignore[assignment]
+    length: int
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.length = 0
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -56,19 +62,20 @@ class RoomyCache(DynamicCache):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(config=model.config)
         assert all(type(layer) is DynamicLayer for layer in self.layers), "as the model has checked"
-        self.layers = [RoomyLayer() for _ in self.layers]
+        self._rooms = [RoomyLayer() for _ in self.layers]
+        self.layers = list(self._rooms)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows, in this order; a row may be kept several times."""
-        for layer in self.layers:
+        for layer in self._rooms:
             layer.keep(rows)
 
     def make_room(self) -> int:
         """How many slots there are, the next token's among them."""
-        first = self.layers[0]
+        first = self._rooms[0]
         if first.length == first.keys.shape[-2]:
             self.keep(torch.arange(len(first.keys), device=first.keys.device))
-        return int(first.keys.shape[-2])
+        return first.keys.shape[-2]
 
 
 @contextmanager
