@@ -6,81 +6,69 @@ together they were half of a decode on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "rlcotrain_one_query"
 ROOM = 16  # tokens for which room is made at a time
 
 
-class RoomyLayer(DynamicLayer):
-    """Keys and values [B, heads, slots, D], the slots behind `length` free and zero.
+class RowCache:
+    """Keys and values of every layer [B, heads, slots, D]; slots from `length` on are free and 0.
 
-    Reading prompts, it is its parent; `keep` turns what was read into rows to go on with.
+    Made from what was read of the prompts. It stands in for a transformers cache where every row
+    reads one token and brings its own mask and position.
     """
 
-    keys: torch.Tensor  # type: ignore[assignment]
-    values: torch.Tensor  # type: ignore[assignment]
-    length: int
+    def __init__(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+        self.keys, self.values = list(keys), list(values)
+        self.length = self.slots
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.length = 0
+    @property
+    def slots(self) -> int:
+        """Tokens there is room for."""
+        return self.keys[0].shape[-2]
+
+    def keep(self, rows_B: torch.Tensor) -> None:
+        """Go on with these rows, in this order; a row may be kept several times."""
+        for held in (self.keys, self.values):
+            for layer, old in enumerate(held):
+                _, heads, _, width = old.shape
+                new = old.new_empty(len(rows_B), heads, self.length + ROOM, width)
+                read = new[:, :, : self.length]
+                torch.index_select(old[:, :, : self.length], 0, rows_B, out=read)
+                new[:, :, self.length :] = 0
+                held[layer] = new
+
+    def step(self) -> int:
+        """Make a slot for the next token of every row; returns how many slots there are."""
+        if self.length == self.slots:
+            self.keep(torch.arange(len(self.keys[0]), device=self.keys[0].device))
+        self.length += 1
+        return self.slots
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the next token of every row; returns all slots, the free ones too."""
-        if not self.length:
-            return super().update(key_states, value_states)
-        self.keys[..., self.length, :] = key_states[..., 0, :]
-        self.values[..., self.length, :] = value_states[..., 0, :]
-        self.length += 1
-        return self.keys, self.values
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows, in this order, one perhaps several times, and with more room."""
-        self.length = self.length or self.keys.shape[-2]
-        self.keys, self.values = (self._roomy(old, rows) for old in (self.keys, self.values))
-
-    def _roomy(self, old: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        _, heads, _, width = old.shape
-        new = old.new_empty(len(rows), heads, self.length + ROOM, width)
-        torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
-        new[:, :, self.length :] = 0
-        return new
-
-
-class RoomyCache(DynamicCache):
-    """The cache of a model without sliding windows: read prompts, `keep` rows of them, go on."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(config=model.config)
-        assert all(type(layer) is DynamicLayer for layer in self.layers), "as the model has checked"
-        self._rooms = [RoomyLayer() for _ in self.layers]
-        self.layers = list(self._rooms)
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows, in this order; a row may be kept several times."""
-        for layer in self._rooms:
-            layer.keep(rows)
-
-    def make_room(self) -> int:
-        """How many slots there are, the next token's among them."""
-        first = self._rooms[0]
-        if first.length == first.keys.shape[-2]:
-            self.keep(torch.arange(len(first.keys), device=first.keys.device))
-        return first.keys.shape[-2]
+        """Write the newest slot of a layer; returns all its slots, the free ones too."""
+        keys, values = self.keys[layer_idx], self.values[layer_idx]
+        keys[:, :, self.length - 1] = key_states[:, :, 0]
+        values[:, :, self.length - 1] = value_states[:, :, 0]
+        return keys, values
 
 
 @contextmanager
 def one_query(model: PreTrainedModel) -> Iterator[None]:
     """Attention as it is best where every row reads one token."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, _attend)
     usual = model.config._attn_implementation
     model.config._attn_implementation = NAME
     try:
@@ -96,10 +84,10 @@ def _attend(
     value: torch.Tensor,
     attention_mask: torch.Tensor,
     scaling: float,
-    **kwargs: Any,
+    **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """[B, 1, heads, D] of queries [B, heads, 1, D]; the mask [B, 1, 1, slots] is added."""
-    rows, heads, _, width = query.shape
+    rows, heads, _one, width = query.shape
     # Queries that share a head of the cache are the rows of one product with it.
     query = query.reshape(rows, key.shape[1], -1, width)
     if query.dtype == torch.float32:
@@ -110,6 +98,3 @@ def _attend(
             query, key, value, attn_mask=attention_mask.to(query.dtype), scale=scaling
         )
     return seen.reshape(rows, 1, heads, width), None
-
-
-AttentionInterface.register(NAME, _attend)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from rlcotrain.engine.cache import RowCache, one_query
 from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.engine.head import head_logits
 from rlcotrain.types import Completion, Sampling
@@ -130,7 +131,7 @@ class _Decode:
 
     def _prefill(self) -> torch.Tensor:
         """Read every distinct prompt once; returns the last hidden state of every row [B, H]."""
-        from rlcotrain.engine.cache import RoomyCache  # brings transformers: seconds
+        from transformers import DynamicCache
 
         module = self.speaker.module
         distinct = list({prompt.tobytes(): prompt for prompt in self.prompts}.values())
@@ -139,10 +140,10 @@ class _Decode:
         ids = np.zeros((len(distinct), lengths.max()), np.int64)
         for k, prompt in enumerate(distinct):
             ids[k, : len(prompt)] = prompt
-        self.cache = RoomyCache(module)
+        read = DynamicCache(config=module.config)
         hidden = module.get_decoder()(
             input_ids=torch.from_numpy(ids).to(module.device),
-            past_key_values=self.cache,
+            past_key_values=read,
             use_cache=True,
         ).last_hidden_state
         last = hidden[torch.arange(len(distinct)), torch.from_numpy(lengths - 1)]
@@ -150,15 +151,15 @@ class _Decode:
         index = index.to(module.device)
         self.prompt_lengths = torch.from_numpy(lengths).to(module.device)
         self.width = int(lengths.max())
+        keys, values, *_ = zip(*read, strict=True)
+        self.cache = RowCache(keys, values)
         self._keep(index)
         rows: torch.Tensor = last[index]
         return rows
 
     def _advance(self, drawn: torch.Tensor, position: int) -> torch.Tensor:
         """Read the drawn tokens; returns the hidden state behind them [B, H]."""
-        from rlcotrain.engine.cache import one_query
-
-        slots = torch.arange(self.cache.make_room(), device=drawn.device)
+        slots = torch.arange(self.cache.step(), device=drawn.device)
         prompt = slots < self.prompt_lengths[:, None]
         completion = (slots >= self.width) & (slots <= self.width + position)
         with one_query(self.speaker.module):
