@@ -31,9 +31,10 @@ LEVELS = {
     "sparse": [
         *("data.levels=[2,3,4,5,6,8,12,16]", "data.stages.train=[16]", "data.stages.test=[16]"),
         *("data.stages.judge=[2,4,8,16]", "data.wording.max_tokens=112"),
-        *("data.wording.judge_tokens=208", "model.steps.imitate=400", "model.steps.judge=600"),
+        *("data.wording.judge_tokens=208", "model.steps.imitate=400"),
     ],
 }
+JUDGE = {"easy": 600, "main": 600, "sparse": 1200}  # steps of imitation of a verifier
 MARKS = ["schedule=single", "reward=steps"]
 LEARNED = ["verifier=llm_steps", "reward=steps", "evaluation=verifier", "quality.num_solutions=100"]
 ARMS = {
@@ -64,6 +65,8 @@ def work(level: str, seed: int, arms: Sequence[str], credit: str, out: Path) -> 
             *(f"evaluation.between_problems={PROBLEMS}", "tracking=none", "export=false"),
             *(f"name={arm}", f"seed={seed}", f"loss.credit={credit}", *LEVELS[level], *ARMS[arm]),
         ]
+        if ARMS[arm][0] == LEARNED[0]:
+            words.append(f"schedule.prelude.judge.steps={JUDGE[level]}")
         config = compose(out, *words)
         config.cache_dir = str(out / "cache")
         config.folder = str(folder)
