@@ -1,10 +1,12 @@
-"""Numbers about rows: what is always recorded of a step."""
+"""Numbers about a step: what is always recorded of it."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rlcotrain.loss.advantage import has_signal
+from rlcotrain.schedule import Phase, Position
 from rlcotrain.types import Rollout, UpdateStats
 from rlcotrain.verdicts import verdict_metrics
 
@@ -55,3 +57,42 @@ def update_metrics(role: str, stats: UpdateStats, age: int) -> dict[str, float]:
 
 def _mean(values: Sequence[float | bool]) -> float:
     return float(np.mean(values)) if values else 0.0
+
+
+def on_its_axis(
+    position: Position, leader: Phase, roles: Mapping[str, float], whole: Mapping[str, float]
+) -> dict[str, float]:
+    """Metrics by name. What is no role's own is of the leading phase, or says of which it is."""
+    phase = position.phase
+    if phase is leader:
+        return {**roles, **whole}
+    prefix = f"{phase.name}/"
+    named = {prefix + key: value for key, value in whole.items() if key != "reward/alpha"}
+    if not position.in_prelude:
+        return {**roles, **named}
+    return {prefix + key.removeprefix(prefix): value for key, value in roles.items()} | named
+
+
+class Clock:
+    """Seconds of the parts of a step."""
+
+    def __init__(self) -> None:
+        self._cpu = time.process_time()
+        self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, part: str) -> None:
+        """The part that ends now took the time since the last one."""
+        now = time.perf_counter()
+        self._laps[part], self._last = now - self._last, now
+
+    def metrics(self, rows: Sequence[Rollout]) -> dict[str, float]:
+        """`time/<part>`, their sum, CPU seconds, and completion tokens per second of the step."""
+        total = sum(self._laps.values())
+        tokens = sum(len(row.token_ids) for row in rows)
+        return {
+            **{f"time/{part}": seconds for part, seconds in self._laps.items()},
+            "time/step": total,
+            "time/cpu": time.process_time() - self._cpu,
+            "time/tokens_per_second": tokens / total,
+        }

@@ -188,7 +188,7 @@ def _draw(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    size = (13 / 3 * max(columns, 3), 6.5 if columns == 3 else 8.5)  # inches
+    size = (13 / 3 * max(columns, 3), 7.5 if columns == 3 else 9.5)  # inches
     figure, axes = plt.subplots(2, columns, figsize=size, layout="constrained")
     for axis, panel in zip(axes.flat, panels, strict=True):
         _panel(axis, panel, lines)
@@ -219,7 +219,10 @@ def _panel(axis: Any, panel: Panel, lines: Lines) -> None:
         low, high = axis.get_ylim()
         axis.set_ylim(min(low, -0.03), max(high, 1.03))
     if shown and len(panel.curves) > 1:
-        axis.legend(fontsize=8, framealpha=0.6)
+        # Under the axis: over it there is no corner that no curve ever comes to.
+        axis.legend(
+            fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13)
+        )
     if not shown:
         words = "nothing but zero" if any(steps for steps, _ in found) else "nothing recorded"
         axis.text(0.5, 0.5, words, ha="center", transform=axis.transAxes)

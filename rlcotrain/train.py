@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +11,7 @@ import torch
 
 from rlcotrain.evaluate import accuracy_metrics, summary, wilson
 from rlcotrain.hardware import peak_memory_gib
-from rlcotrain.measure import row_metrics, update_metrics
+from rlcotrain.measure import Clock, on_its_axis, row_metrics, update_metrics
 from rlcotrain.model.policy import NonFiniteUpdate
 from rlcotrain.run import Run
 from rlcotrain.schedule import Position
@@ -81,7 +80,7 @@ def _keep_prelude(run: Run) -> None:
 
 def _step(run: Run, position: Position) -> dict[str, float]:
     """One step: play, judge, select, learn, record."""
-    phase, step, clock = position.phase, run.schedule.step, _Clock()
+    phase, step, clock = position.phase, run.schedule.step, Clock()
     if position.step == 0:
         for name, other in (phase.start_from or {}).items():
             run.policies[name].load_weights(run.policies[other].weights())
@@ -99,23 +98,11 @@ def _step(run: Run, position: Position) -> dict[str, float]:
     run.schedule.observe()
     whole = clock.metrics(rollouts) | {"rollout/rows_dropped": float(dropped)}
     whole["reward/alpha"] = run.mix.alpha(position.lead)
-    run.record.line(phase.name, position.step, _on_its_axis(run, position, metrics, whole))
+    run.record.line(
+        phase.name, position.step, on_its_axis(position, run.schedule.leader, metrics, whole)
+    )
     run.record.sample(phase.name, position.step, rollouts)
     return metrics | whole
-
-
-def _on_its_axis(
-    run: Run, position: Position, roles: Mapping[str, float], whole: Mapping[str, float]
-) -> dict[str, float]:
-    """Metrics by name. What is no role's own is of the leading phase, or says of which it is."""
-    phase = position.phase
-    if phase is run.schedule.leader:
-        return {**roles, **whole}
-    prefix = f"{phase.name}/"
-    named = {prefix + key: value for key, value in whole.items() if key != "reward/alpha"}
-    if not position.in_prelude:
-        return {**roles, **named}
-    return {prefix + key.removeprefix(prefix): value for key, value in roles.items()} | named
 
 
 def _advantages(run: Run, position: Position, rows: Sequence[Rollout]) -> list[Rollout]:
@@ -246,27 +233,3 @@ def _result(run: Run) -> dict[str, Any]:
         "replayed": run.record.replayed,
         "peak_memory_gib": round(peak_memory_gib(), 3),
     }
-
-
-class _Clock:
-    """Seconds of the parts of a step."""
-
-    def __init__(self) -> None:
-        self._cpu = time.process_time()
-        self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, part: str) -> None:
-        now = time.perf_counter()
-        self._laps[part], self._last = now - self._last, now
-
-    def metrics(self, rows: Sequence[Rollout]) -> dict[str, float]:
-        """`time/<part>`, their sum, CPU seconds, and completion tokens per second of the step."""
-        total = sum(self._laps.values())
-        tokens = sum(len(row.token_ids) for row in rows)
-        return {
-            **{f"time/{part}": seconds for part, seconds in self._laps.items()},
-            "time/step": total,
-            "time/cpu": time.process_time() - self._cpu,
-            "time/tokens_per_second": tokens / total,
-        }
