@@ -130,6 +130,41 @@ def table(level: str, credit: str, arms: Sequence[str], seeds: Sequence[int], ou
             print(f"  contested-step score, {arm}: {spoken(first)} -> {spoken(last)}")
 
 
+def figure(level: str, credit: str, arms: Sequence[str], seeds: Sequence[int], out: Path) -> Path:
+    """Sampled accuracy against CPU seconds of RL, mean and interval over seeds, as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    chart, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for arm in arms:
+        curves = [curve(out / f"{level}-{credit}" / arm / str(seed)) for seed in seeds]
+        seconds, means, halves = [], [], []
+        for points in zip(*curves, strict=True):
+            values = [point[2]["accuracy/sampled"] for point in points]
+            seconds.append(statistics.mean(point[1] for point in points))
+            means.append(statistics.mean(values))
+            halves.append(half_width(values))
+        (line,) = axis.plot(seconds, means, marker="o", label=arm.replace("_", ", "))
+        low, high = (
+            [mean + sign * half for mean, half in zip(means, halves, strict=True)]
+            for sign in (-1, 1)
+        )
+        axis.fill_between(seconds, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axis.set(
+        title=f"{level} level, {len(seeds)} seeds, mean and 95 % interval",
+        xlabel="CPU seconds of RL",
+        ylabel="held-out accuracy, sampled",
+        ylim=(-0.02, 1.0),
+    )
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    file = out / f"{level}-{credit}.png"
+    chart.savefig(file, dpi=110)
+    return file
+
+
 def at(points: Sequence[Any], steps: int) -> Any:
     """The evaluation after that many steps."""
     return next(point for point in points if point[0] == steps)
@@ -145,8 +180,15 @@ def spoken(values: Sequence[float]) -> str:
     mean = statistics.mean(values)
     if len(values) < 2:
         return f"{mean:+.3f}"
-    half = T95[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    half = half_width(values)
     return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of a mean; 0 for one value."""
+    if len(values) < 2:
+        return 0.0
+    return T95[len(values)] * statistics.stdev(values) / len(values) ** 0.5
 
 
 def paired(values: Sequence[float], others: Sequence[float]) -> str:
@@ -192,6 +234,7 @@ def main() -> None:
             running.remove(child)
     for level in given.levels:
         table(level, given.credit, given.arms, range(given.seeds), given.out)
+        print(figure(level, given.credit, given.arms, range(given.seeds), given.out))
 
 
 if __name__ == "__main__":
