@@ -69,12 +69,13 @@ def one_query(model: PreTrainedModel) -> Iterator[None]:
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, _attend)
-    usual = model.config._attn_implementation
-    model.config._attn_implementation = NAME
+    config = model.get_decoder().config
+    usual = config._attn_implementation
+    config._attn_implementation = NAME
     try:
         yield
     finally:
-        model.config._attn_implementation = usual
+        config._attn_implementation = usual
 
 
 def _attend(
