@@ -15,13 +15,20 @@ import numpy as np
 import torch
 
 from rlcotrain.hardware import Hardware
-from rlcotrain.loss.collate import collate, split_micro_batches, split_minibatches, token_weights
+from rlcotrain.loss.collate import (
+    collate,
+    split_by_prompt,
+    split_micro_batches,
+    split_minibatches,
+    token_weights,
+)
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.logprobs import check_head, token_logprobs
 from rlcotrain.model.optimizer import Descent, Optimizer
+from rlcotrain.model.shared_prompts import SharedPrompts
 from rlcotrain.model.source import Source, load_shared
 from rlcotrain.model.tally import Tally
-from rlcotrain.types import Rollout, UpdateStats
+from rlcotrain.types import Batch, Rollout, UpdateStats
 
 Weights = dict[str, torch.Tensor]
 
@@ -128,22 +135,9 @@ class Policy:
         """One optimizer step over `rows`, cut into micro-batches that do not change it."""
         weights = token_weights(rows, loss.aggregation, loss.constant_length)
         total = 0.0
-        for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
-            batch = collate(
-                [rows[i] for i in part],
-                [weights[i] for i in part],
-                old and [old[i] for i in part],
-                self.hardware.torch_device,
-            )
-            with self.hardware.autocast():
-                logprobs_BL, entropy_BL = token_logprobs(
-                    self.module,
-                    batch.token_ids_BL,
-                    batch.scored_BL,
-                    batch.temperature_B,
-                    self.hardware.logprob_chunk,
-                    entropy_grad=loss.entropy != 0,
-                )
+        for _, batch, logprobs_BL, entropy_BL in self._passes(
+            rows, weights, old, entropy_grad=loss.entropy != 0
+        ):
             value, sums = loss(batch, logprobs_BL, entropy_BL)
             if not math.isfinite(value.item()):
                 raise NonFiniteUpdate(f"loss is {value.item()}", rows)
@@ -156,25 +150,66 @@ class Policy:
         self._descent.step()
         tally.add_step(total, norm)
 
+    def _passes(
+        self,
+        rows: Sequence[Rollout],
+        weights: Sequence[np.ndarray],
+        old: Sequence[np.ndarray] | None,
+        entropy_grad: bool = False,
+    ) -> Iterator[tuple[list[int], Batch, torch.Tensor, torch.Tensor]]:
+        """Micro-batches of `rows`: row numbers, batch, log-probabilities, entropy.
+
+        Where rows share prompts, these go through the model once: such a batch holds completions
+        only, and going on after the last one takes the gradients through the prompts.
+        """
+        budget, device = self.hardware.micro_batch_tokens, self.hardware.torch_device
+        shares = self.hardware.share_prompts and not self.source.gradient_checkpointing
+        distinct = len({row.prompt_ids.tobytes() for row in rows})
+        chunks = [list(range(len(rows)))]
+        if shares and distinct < len(rows):
+            chunks = split_by_prompt(rows, budget)
+        settings = self.hardware.logprob_chunk, entropy_grad
+        for chunk in chunks:
+            prompts: SharedPrompts | None = None
+            lines = [rows[i] for i in chunk]
+            if shares and distinct < len(rows):
+                texts = {row.prompt_ids.tobytes(): row.prompt_ids for row in lines}
+                with self.hardware.autocast():
+                    prompts = SharedPrompts(self.module, list(texts.values()), device)
+                number = {text: k for k, text in enumerate(texts)}
+                prompt_of = [number[row.prompt_ids.tobytes()] for row in lines]
+                lines = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in lines]
+            for part in split_micro_batches(lines, budget):
+                batch = collate(
+                    [lines[i] for i in part],
+                    [weights[chunk[i]] for i in part],
+                    old and [old[chunk[i]] for i in part],
+                    device,
+                )
+                given = batch.token_ids_BL, batch.scored_BL, batch.temperature_B
+                with self.hardware.autocast():
+                    if prompts is None:
+                        scores = token_logprobs(self.module, *given, *settings)
+                    else:
+                        which = torch.tensor([prompt_of[i] for i in part], device=device)
+                        scores = prompts.token_logprobs(which, *given, *settings)
+                yield [chunk[i] for i in part], batch, *scores
+            if prompts is not None:
+                prompts.backward()
+
     @torch.no_grad()
     def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:
         """Log-probabilities of the rows' own tokens, [T] each, at their sampling temperature."""
         self.module.eval()
         result: list[np.ndarray] = [np.empty(0, np.float32)] * len(rows)
         zeros = [np.zeros(len(row.token_ids), np.float32) for row in rows]
-        for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
-            chosen = [replace(rows[i], advantages=zeros[i], reference=None) for i in part]
-            batch = collate(chosen, [zeros[i] for i in part], None, self.hardware.torch_device)
-            with self.hardware.autocast():
-                logprobs_BL, _ = token_logprobs(
-                    self.module,
-                    batch.token_ids_BL,
-                    batch.scored_BL,
-                    batch.temperature_B,
-                    self.hardware.logprob_chunk,
-                )
-            for i, line in zip(part, logprobs_BL.cpu().numpy(), strict=True):
-                start = len(rows[i].prompt_ids)
+        plain = [
+            replace(row, advantages=zero, reference=None)
+            for row, zero in zip(rows, zeros, strict=True)
+        ]
+        for part, batch, logprobs_BL, _ in self._passes(plain, zeros, None):
+            lines = logprobs_BL.cpu().numpy()
+            for i, line, start in zip(part, lines, batch.starts_B, strict=True):
                 result[i] = line[start : start + len(rows[i].token_ids)].copy()
         return result
 
