@@ -184,6 +184,7 @@ class UpdateStats:
     mismatch_max: float | None  # largest |sampler - trainer| of a token
     lr: float
     num_tokens: int  # trained tokens, each counted once per epoch
+    rows_skipped: int  # without an advantage, left out where that changes no gradient
     optimizer_steps: int
     seconds: float
 

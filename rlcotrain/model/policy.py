@@ -15,20 +15,15 @@ import numpy as np
 import torch
 
 from rlcotrain.hardware import Hardware
-from rlcotrain.loss.collate import (
-    collate,
-    split_by_prompt,
-    split_micro_batches,
-    split_minibatches,
-    token_weights,
-)
+from rlcotrain.loss.advantage import has_signal
+from rlcotrain.loss.collate import split_minibatches, token_weights
 from rlcotrain.loss.objective import Loss
-from rlcotrain.model.logprobs import check_head, token_logprobs
+from rlcotrain.model.logprobs import check_head
 from rlcotrain.model.optimizer import Descent, Optimizer
-from rlcotrain.model.shared_prompts import SharedPrompts
+from rlcotrain.model.passes import Pass, passes
 from rlcotrain.model.source import Source, load_shared
 from rlcotrain.model.tally import Tally
-from rlcotrain.types import Batch, Rollout, UpdateStats
+from rlcotrain.types import Rollout, UpdateStats
 
 Weights = dict[str, torch.Tensor]
 
@@ -133,10 +128,19 @@ class Policy:
         tally: Tally,
     ) -> None:
         """One optimizer step over `rows`, cut into micro-batches that do not change it."""
+        # Every row counts in the weights, also those that are left out because they teach nothing.
         weights = token_weights(rows, loss.aggregation, loss.constant_length)
+        taught = list(range(len(rows)))
+        if self.hardware.skip_zero_advantages and loss.ignores_zero_advantages:
+            # A step is taken even so: the optimizer's moments go on.
+            taught = [i for i in taught if has_signal(rows[i])] or [0]
+        tally.rows_skipped += len(rows) - len(taught)
         total = 0.0
         for _, batch, logprobs_BL, entropy_BL in self._passes(
-            rows, weights, old, entropy_grad=loss.entropy != 0
+            [rows[i] for i in taught],
+            [weights[i] for i in taught],
+            old and [old[i] for i in taught],
+            entropy_grad=loss.entropy != 0,
         ):
             value, sums = loss(batch, logprobs_BL, entropy_BL)
             if not math.isfinite(value.item()):
@@ -156,46 +160,9 @@ class Policy:
         weights: Sequence[np.ndarray],
         old: Sequence[np.ndarray] | None,
         entropy_grad: bool = False,
-    ) -> Iterator[tuple[list[int], Batch, torch.Tensor, torch.Tensor]]:
-        """Micro-batches of `rows`: row numbers, batch, log-probabilities, entropy.
-
-        Where rows share prompts, these go through the model once: such a batch holds completions
-        only, and going on after the last one takes the gradients through the prompts.
-        """
-        budget, device = self.hardware.micro_batch_tokens, self.hardware.torch_device
-        shares = self.hardware.share_prompts and not self.source.gradient_checkpointing
-        distinct = len({row.prompt_ids.tobytes() for row in rows})
-        chunks = [list(range(len(rows)))]
-        if shares and distinct < len(rows):
-            chunks = split_by_prompt(rows, budget)
-        settings = self.hardware.logprob_chunk, entropy_grad
-        for chunk in chunks:
-            prompts: SharedPrompts | None = None
-            lines = [rows[i] for i in chunk]
-            if shares and distinct < len(rows):
-                texts = {row.prompt_ids.tobytes(): row.prompt_ids for row in lines}
-                with self.hardware.autocast():
-                    prompts = SharedPrompts(self.module, list(texts.values()), device)
-                number = {text: k for k, text in enumerate(texts)}
-                prompt_of = [number[row.prompt_ids.tobytes()] for row in lines]
-                lines = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in lines]
-            for part in split_micro_batches(lines, budget):
-                batch = collate(
-                    [lines[i] for i in part],
-                    [weights[chunk[i]] for i in part],
-                    old and [old[chunk[i]] for i in part],
-                    device,
-                )
-                given = batch.token_ids_BL, batch.scored_BL, batch.temperature_B
-                with self.hardware.autocast():
-                    if prompts is None:
-                        scores = token_logprobs(self.module, *given, *settings)
-                    else:
-                        which = torch.tensor([prompt_of[i] for i in part], device=device)
-                        scores = prompts.token_logprobs(which, *given, *settings)
-                yield [chunk[i] for i in part], batch, *scores
-            if prompts is not None:
-                prompts.backward()
+    ) -> Iterator[Pass]:
+        share = self.hardware.share_prompts and not self.source.gradient_checkpointing
+        return passes(self.module, rows, weights, old, self.hardware, share, entropy_grad)
 
     @torch.no_grad()
     def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:

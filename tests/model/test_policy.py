@@ -805,3 +805,48 @@ def test_scores_of_rows_that_share_prompts_are_those_of_whole_rows() -> None:
     for one, other, row in zip(plain, shared, rows, strict=True):
         assert len(one) == len(row.token_ids)
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "cispo"])
+def test_rows_without_advantage_can_stay_out_of_the_update(name: str) -> None:
+    rows = one_prompt_often(3)
+    for k in (1, 4, 5):
+        rows[k] = replace(rows[k], advantages=np.zeros(len(rows[k].token_ids), np.float32))
+    ends, stats = [], []
+    for skip in (False, True):
+        learner = policy(settings=PLAIN_DESCENT, skip_zero_advantages=skip)
+        stats.append(learner.update(rows, composed(name), seed=0))
+        ends.append(learner.weights())
+    assert largest_gap(*ends) <= 3e-7
+    assert [one.rows_skipped for one in stats] == [0, 3]
+    assert stats[0].loss == pytest.approx(stats[1].loss, rel=1e-5)
+    left = sum(int(row.mask.sum()) for k, row in enumerate(rows) if k not in (1, 4, 5))
+    assert stats[1].num_tokens == left
+
+
+@pytest.mark.parametrize("changes", [{"beta": 0.1}, {"entropy": 0.01}])
+def test_no_row_stays_out_where_more_than_advantages_is_paid_for(
+    changes: dict[str, float],
+) -> None:
+    rows = [
+        replace(row, advantages=np.zeros(len(row.token_ids), np.float32))
+        for row in one_prompt_often(3)
+    ]
+    learner = policy()
+    assert learner.update(rows, composed("grpo", **changes), seed=0).rows_skipped == 0
+
+
+def test_a_step_is_taken_where_no_row_teaches_anything() -> None:
+    rows = one_prompt_often(3)
+    silent = [replace(row, advantages=np.zeros(len(row.token_ids), np.float32)) for row in rows]
+    ends = []
+    for skip in (False, True):
+        learner = policy(settings=optimizer(), skip_zero_advantages=skip)
+        learner.update(rows, GRPO, seed=0)
+        moved = learner.weights()
+        stats = learner.update(silent, GRPO, seed=0)
+        assert (stats.optimizer_steps, stats.loss) == (1, 0.0)
+        ends.append(learner.weights())
+        assert largest_gap(moved, ends[-1]) > 1e-5  # AdamW's momentum
+    assert largest_gap(*ends) <= 1e-7
+    assert stats.rows_skipped == len(rows) - 1

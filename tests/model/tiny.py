@@ -72,6 +72,7 @@ def hardware(**changes: Any) -> Hardware:
         "threads": 1,
         "micro_batch_tokens": 4096,
         "share_prompts": True,
+        "skip_zero_advantages": True,
         "logprob_chunk": 4096,
         "engine_rows": 64,
         "engine_tokens": 4096,
