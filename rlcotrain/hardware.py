@@ -19,6 +19,8 @@ class Hardware:
     dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
     threads: CPU threads; runs are reproducible to the bit at a given number.
     micro_batch_tokens: padded tokens of one forward and backward pass.
+    share_prompts: whether the prompt of several completions goes through the model once an update.
+    skip_zero_advantages: whether rows that cannot change the gradient are left out of the update.
     logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
     engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
     """
@@ -27,6 +29,8 @@ class Hardware:
     dtype: Dtype
     threads: int
     micro_batch_tokens: int
+    share_prompts: bool
+    skip_zero_advantages: bool
     logprob_chunk: int
     engine_rows: int
     engine_tokens: int

@@ -150,7 +150,8 @@ class Grade:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Rows of one micro-batch: prompt, completion, then padding, to length L.
+    """Rows of one micro-batch: prompt, completion, then padding, to length L. Prompts that went
+    through the model before are left out.
 
     Padding stands at the end, where causal attention never lets a real token see it, so no mask by
     token id exists that could hide a real token. `scored_BL` is what the loss may look at.
@@ -164,7 +165,7 @@ class Batch:
     advantages_BL: torch.Tensor  # float32
     reference_BL: torch.Tensor | None  # float32
     temperature_B: torch.Tensor  # float32
-    peers_B: tuple[str, ...]
+    starts_B: tuple[int, ...]  # where the completions begin
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +184,7 @@ class UpdateStats:
     mismatch_max: float | None  # largest |sampler - trainer| of a token
     lr: float
     num_tokens: int  # trained tokens, each counted once per epoch
+    rows_skipped: int  # without an advantage, left out where that changes no gradient
     optimizer_steps: int
     seconds: float
 

@@ -79,6 +79,23 @@ def split_micro_batches(rows: Sequence[Rollout], token_budget: int) -> list[list
     return batches
 
 
+def split_by_prompt(rows: Sequence[Rollout], token_budget: int) -> list[list[int]]:
+    """Row numbers of chunks: rows of one prompt together, the chunk's distinct prompts, padded,
+    within the budget. Prompts of like length stand together."""
+    groups: dict[bytes, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(row.prompt_ids.tobytes(), []).append(index)
+    chunks: list[list[int]] = []
+    count = width = 0  # prompts of the newest chunk; its first is its longest
+    for group in sorted(groups.values(), key=lambda g: (-len(rows[g[0]].prompt_ids), g[0])):
+        if not chunks or width * (count + 1) > token_budget:
+            chunks.append([])
+            count, width = 0, len(rows[group[0]].prompt_ids)
+        chunks[-1] += group
+        count += 1
+    return chunks
+
+
 def collate(
     rows: Sequence[Rollout],
     weights: Sequence[np.ndarray],
@@ -112,5 +129,5 @@ def collate(
         advantages_BL=spread([row.advantages for row in rows]),
         reference_BL=spread([row.reference for row in rows]) if referenced else None,
         temperature_B=torch.tensor([row.temperature for row in rows], device=device),
-        peers_B=tuple(row.peers for row in rows),
+        starts_B=tuple(len(row.prompt_ids) for row in rows),
     )

@@ -82,6 +82,11 @@ class Loss:
         """Whether a group of one would leave nothing to learn from."""
         return self.baseline in ("peers", "leave_one_out")
 
+    @property
+    def ignores_zero_advantages(self) -> bool:
+        """Whether a row of zero advantages has no gradient: nothing but them is paid for."""
+        return self.beta == 0 and self.entropy == 0
+
     def __call__(
         self, batch: Batch, logprobs_BL: torch.Tensor, entropy_BL: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

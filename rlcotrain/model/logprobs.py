@@ -28,9 +28,31 @@ def token_logprobs(
     """
     assert not scored_BL[:, 0].any(), "a first token has no prediction: prompts are never empty"
     hidden_BLH = _decoder(model)(input_ids=token_ids_BL[:, :-1], use_cache=False).last_hidden_state
-    where = scored_BL[:, 1:]
-    hidden_NH, targets_N = hidden_BLH[where], token_ids_BL[:, 1:][where]
-    temperature_N = temperature_B[:, None].expand_as(where)[where]
+    scores = score_hidden(
+        model,
+        hidden_BLH,
+        token_ids_BL[:, 1:],
+        scored_BL[:, 1:],
+        temperature_B,
+        chunk,
+        entropy_grad,
+    )
+    logprobs_BL, entropy_BL = (torch.nn.functional.pad(score, (1, 0)) for score in scores)
+    return logprobs_BL, entropy_BL
+
+
+def score_hidden(
+    model: PreTrainedModel,
+    hidden_BLH: torch.Tensor,
+    token_ids_BL: torch.Tensor,
+    scored_BL: torch.Tensor,
+    temperature_B: torch.Tensor,
+    chunk: int,
+    entropy_grad: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same from hidden states, of which index t is the one that predicts token t."""
+    hidden_NH, targets_N = hidden_BLH[scored_BL], token_ids_BL[scored_BL]
+    temperature_N = temperature_B[:, None].expand_as(scored_BL)[scored_BL]
     parts = [
         _chunk_scores(model, *piece, entropy_grad, recompute=len(targets_N) > chunk)
         for piece in zip(

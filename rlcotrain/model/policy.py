@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from rlcotrain.hardware import Hardware
-from rlcotrain.loss.collate import collate, split_micro_batches, split_minibatches, token_weights
+from rlcotrain.loss.advantage import has_signal
+from rlcotrain.loss.collate import split_minibatches, token_weights
 from rlcotrain.loss.objective import Loss
-from rlcotrain.model.logprobs import check_head, token_logprobs
+from rlcotrain.model.logprobs import check_head
 from rlcotrain.model.optimizer import Descent, Optimizer
+from rlcotrain.model.passes import Pass, passes
 from rlcotrain.model.source import Source, load_shared
 from rlcotrain.model.tally import Tally
 from rlcotrain.types import Rollout, UpdateStats
@@ -126,24 +128,20 @@ class Policy:
         tally: Tally,
     ) -> None:
         """One optimizer step over `rows`, cut into micro-batches that do not change it."""
+        # Every row counts in the weights, also those that are left out because they teach nothing.
         weights = token_weights(rows, loss.aggregation, loss.constant_length)
+        taught = list(range(len(rows)))
+        if self.hardware.skip_zero_advantages and loss.ignores_zero_advantages:
+            # A step is taken even so: the optimizer's moments go on.
+            taught = [i for i in taught if has_signal(rows[i])] or [0]
+        tally.rows_skipped += len(rows) - len(taught)
         total = 0.0
-        for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
-            batch = collate(
-                [rows[i] for i in part],
-                [weights[i] for i in part],
-                old and [old[i] for i in part],
-                self.hardware.torch_device,
-            )
-            with self.hardware.autocast():
-                logprobs_BL, entropy_BL = token_logprobs(
-                    self.module,
-                    batch.token_ids_BL,
-                    batch.scored_BL,
-                    batch.temperature_B,
-                    self.hardware.logprob_chunk,
-                    entropy_grad=loss.entropy != 0,
-                )
+        for _, batch, logprobs_BL, entropy_BL in self._passes(
+            [rows[i] for i in taught],
+            [weights[i] for i in taught],
+            old and [old[i] for i in taught],
+            entropy_grad=loss.entropy != 0,
+        ):
             value, sums = loss(batch, logprobs_BL, entropy_BL)
             if not math.isfinite(value.item()):
                 raise NonFiniteUpdate(f"loss is {value.item()}", rows)
@@ -156,25 +154,29 @@ class Policy:
         self._descent.step()
         tally.add_step(total, norm)
 
+    def _passes(
+        self,
+        rows: Sequence[Rollout],
+        weights: Sequence[np.ndarray],
+        old: Sequence[np.ndarray] | None,
+        entropy_grad: bool = False,
+    ) -> Iterator[Pass]:
+        share = self.hardware.share_prompts and not self.source.gradient_checkpointing
+        return passes(self.module, rows, weights, old, self.hardware, share, entropy_grad)
+
     @torch.no_grad()
     def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:
         """Log-probabilities of the rows' own tokens, [T] each, at their sampling temperature."""
         self.module.eval()
         result: list[np.ndarray] = [np.empty(0, np.float32)] * len(rows)
         zeros = [np.zeros(len(row.token_ids), np.float32) for row in rows]
-        for part in split_micro_batches(rows, self.hardware.micro_batch_tokens):
-            chosen = [replace(rows[i], advantages=zeros[i], reference=None) for i in part]
-            batch = collate(chosen, [zeros[i] for i in part], None, self.hardware.torch_device)
-            with self.hardware.autocast():
-                logprobs_BL, _ = token_logprobs(
-                    self.module,
-                    batch.token_ids_BL,
-                    batch.scored_BL,
-                    batch.temperature_B,
-                    self.hardware.logprob_chunk,
-                )
-            for i, line in zip(part, logprobs_BL.cpu().numpy(), strict=True):
-                start = len(rows[i].prompt_ids)
+        plain = [
+            replace(row, advantages=zero, reference=None)
+            for row, zero in zip(rows, zeros, strict=True)
+        ]
+        for part, batch, logprobs_BL, _ in self._passes(plain, zeros, None):
+            lines = logprobs_BL.cpu().numpy()
+            for i, line, start in zip(part, lines, batch.starts_B, strict=True):
                 result[i] = line[start : start + len(rows[i].token_ids)].copy()
         return result
 

@@ -17,6 +17,7 @@ class Tally:
     largest: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
     sampled_tokens: int = 0
+    rows_skipped: int = 0
 
     def add_tokens(
         self, batch: Batch, logprobs_BL: torch.Tensor, sums: dict[str, torch.Tensor]
@@ -60,6 +61,7 @@ class Tally:
             mismatch_max=self.largest["mismatch_max"] if sampled else None,
             lr=lr,
             num_tokens=self.tokens,
+            rows_skipped=self.rows_skipped,
             optimizer_steps=len(self.losses),
             seconds=seconds,
         )

@@ -153,7 +153,7 @@ def test_where_every_number_of_a_row_lands() -> None:
         )
     assert batch.reference_BL is None
     assert batch.temperature_B.tolist() == [0.5, 1.0]
-    assert batch.peers_B == ("a", "b")
+    assert batch.starts_B == (len(rows[0].prompt_ids), len(rows[1].prompt_ids))
 
 
 def test_what_a_row_may_go_without() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlcotrain.loss.objective import Loss
 from rlcotrain.model.policy import NonFiniteUpdate, Policy, Weights
 from rlcotrain.model.source import Pretrained, Source
 from rlcotrain.types import Rollout
@@ -517,7 +518,7 @@ def test_gradient_checkpointing_does_not_change_the_update(
 
 def test_gradient_checkpointing_keeps_no_activations_of_the_layers() -> None:
     def recomputed(checkpointing: bool) -> int:
-        learner = policy(tiny(gradient_checkpointing=checkpointing))
+        learner = policy(tiny(gradient_checkpointing=checkpointing), share_prompts=False)
         calls = []
 
         def note(*_: object) -> None:
@@ -741,3 +742,111 @@ def test_versions_count_updates() -> None:
     for _ in range(3):
         learner.update(rows, replace(GRPO, minibatches=2, epochs=2), seed=0)
     assert learner.version == 3
+
+
+def one_prompt_often(seed: int) -> list[Rollout]:
+    """Three prompts of 3, 9 and 5 tokens; eight completions of 1 to 12 tokens learn from them."""
+    random = np.random.default_rng(seed)
+    prompts = [random.integers(0, 261, size).astype(np.int32) for size in (3, 9, 5)]
+    rows = [
+        replace(row, prompt_ids=prompts[k % 3], peers=f"group {k % 3}")
+        for k, row in enumerate(random_rows(seed)[:8])
+    ]
+    return injected(with_advantages(rows))
+
+
+@pytest.mark.parametrize("budget", [20, 40, 4096])
+@pytest.mark.parametrize(
+    ("loss", "close"),
+    [
+        (composed("grpo"), 3e-7),
+        (composed("gspo", minibatches=1), 3e-7),
+        (composed("grpo", beta=0.1, entropy=0.01), 3e-7),
+        (composed("grpo", minibatches=2, epochs=2, beta=0.1), 1e-6),  # four steps
+    ],
+)
+def test_a_shared_prompt_gives_the_gradient_of_whole_rows(
+    loss: Loss, close: float, budget: int
+) -> None:
+    rows = one_prompt_often(3)
+    ends, stats = [], []
+    for share in (False, True):
+        learner = policy(
+            settings=replace(PLAIN_DESCENT, lr=0.1), micro_batch_tokens=budget, share_prompts=share
+        )
+        before = learner.weights()
+        stats.append(learner.update(rows, loss, seed=0))
+        ends.append(learner.weights())
+    assert largest_gap(before, ends[0]) > 1e-2
+    assert largest_gap(*ends) <= close
+    for field in ("loss", "entropy", "grad_norm", "num_tokens", "clip_fraction", "reference_kl"):
+        ours, plain = getattr(stats[1], field), getattr(stats[0], field)
+        assert ours == pytest.approx(plain, rel=1e-5, abs=1e-7), field
+
+
+def test_a_shared_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = one_prompt_often(3)
+    learner = policy()
+    read: list[int] = []
+
+    def note(_: Any, args: Any, given: dict[str, torch.Tensor]) -> None:
+        read.append(given["input_ids"].numel())
+
+    learner.module.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
+    learner.update(rows, GRPO, seed=0)
+    longest = max(len(row.token_ids) for row in rows)
+    assert read == [3 * 9, len(rows) * (longest - 1)]
+
+
+def test_scores_of_rows_that_share_prompts_are_those_of_whole_rows() -> None:
+    rows = one_prompt_often(4)
+    plain = policy(share_prompts=False, micro_batch_tokens=30).score(rows)
+    shared = policy(share_prompts=True, micro_batch_tokens=30).score(rows)
+    for one, other, row in zip(plain, shared, rows, strict=True):
+        assert len(one) == len(row.token_ids)
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "cispo"])
+def test_rows_without_advantage_can_stay_out_of_the_update(name: str) -> None:
+    rows = one_prompt_often(3)
+    for k in (1, 4, 5):
+        rows[k] = replace(rows[k], advantages=np.zeros(len(rows[k].token_ids), np.float32))
+    ends, stats = [], []
+    for skip in (False, True):
+        learner = policy(settings=PLAIN_DESCENT, skip_zero_advantages=skip)
+        stats.append(learner.update(rows, composed(name), seed=0))
+        ends.append(learner.weights())
+    assert largest_gap(*ends) <= 3e-7
+    assert [one.rows_skipped for one in stats] == [0, 3]
+    assert stats[0].loss == pytest.approx(stats[1].loss, rel=1e-5)
+    left = sum(int(row.mask.sum()) for k, row in enumerate(rows) if k not in (1, 4, 5))
+    assert stats[1].num_tokens == left
+
+
+@pytest.mark.parametrize("changes", [{"beta": 0.1}, {"entropy": 0.01}])
+def test_no_row_stays_out_where_more_than_advantages_is_paid_for(
+    changes: dict[str, float],
+) -> None:
+    rows = [
+        replace(row, advantages=np.zeros(len(row.token_ids), np.float32))
+        for row in one_prompt_often(3)
+    ]
+    learner = policy()
+    assert learner.update(rows, composed("grpo", **changes), seed=0).rows_skipped == 0
+
+
+def test_a_step_is_taken_where_no_row_teaches_anything() -> None:
+    rows = one_prompt_often(3)
+    silent = [replace(row, advantages=np.zeros(len(row.token_ids), np.float32)) for row in rows]
+    ends = []
+    for skip in (False, True):
+        learner = policy(settings=optimizer(), skip_zero_advantages=skip)
+        learner.update(rows, GRPO, seed=0)
+        moved = learner.weights()
+        stats = learner.update(silent, GRPO, seed=0)
+        assert (stats.optimizer_steps, stats.loss) == (1, 0.0)
+        ends.append(learner.weights())
+        assert largest_gap(moved, ends[-1]) > 1e-5  # AdamW's momentum
+    assert largest_gap(*ends) <= 1e-7
+    assert stats.rows_skipped == len(rows) - 1

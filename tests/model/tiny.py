@@ -71,6 +71,8 @@ def hardware(**changes: Any) -> Hardware:
         "dtype": "float32",
         "threads": 1,
         "micro_batch_tokens": 4096,
+        "share_prompts": True,
+        "skip_zero_advantages": True,
         "logprob_chunk": 4096,
         "engine_rows": 64,
         "engine_tokens": 4096,
