@@ -9,7 +9,7 @@ import numpy as np
 
 from rlcotrain.data.dataset import Dataset
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Grade, Grader, Prompt, Rollout, Sampling
+from rlcotrain.types import Grade, Grader, Problem, Prompt, Rollout, Sampling
 
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 Mode = Literal["sampled", "greedy"]
@@ -85,8 +85,7 @@ class Evaluation:
     @property
     def accuracies(self) -> list[str]:
         """The accuracies that every evaluation gives, of the first problems as of all."""
-        levels = sorted({problem.level for problem in self.problems[: self.between_problems]})
-        ends = ["", *(f"/level_{level}" for level in levels if len(levels) > 1)]
+        ends = ["", *(f"/{name}" for name in _groups(self.problems[: self.between_problems]))]
         return [f"accuracy/{mode}{end}" for mode in self.sampling for end in ends]
 
     def run(self, agents: Agents, role: str, num_problems: int) -> dict[str, Answers]:
@@ -153,11 +152,21 @@ def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:
         }
         if any(_marks(row.problem.solution) for row in answer.rows):
             metrics[f"evaluation/right_answer_wrong_step/{mode}"] = _share(answer, _is_lucky)
-        levels = sorted({row.problem.level for row in answer.rows})
-        for level in levels if len(levels) > 1 else ():
-            at = np.array([row.problem.level == level for row in answer.rows])
-            metrics[f"accuracy/{mode}/level_{level}"] = float(answer.scores[at].mean())
+        for name, places in _groups([row.problem for row in answer.rows]).items():
+            metrics[f"accuracy/{mode}/{name}"] = float(answer.scores[places].mean())
     return metrics
+
+
+def _groups(problems: Sequence[Problem]) -> dict[str, list[int]]:
+    """Where the problems of each level and of each data set stand, where there are several."""
+    groups: dict[str, list[int]] = {}
+    for names in (
+        [f"level_{problem.level}" for problem in problems],
+        [problem.task for problem in problems],
+    ):
+        for place, name in enumerate(names) if len(set(names)) > 1 else ():
+            groups.setdefault(name, []).append(place)
+    return dict(sorted(groups.items()))
 
 
 def summary(

@@ -123,6 +123,9 @@ def _tags(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _warn(parts: Parts) -> None:
+    """What a person should know before it begins."""
+    for line in (*parts.dataset.report, *parts.sampler.report):
+        say(f"data {parts.dataset.name}: {line}")
     if parts.sampling.truncated:
         say(
             "warning: sampling.top_p or top_k cut the distribution that training rollouts are "

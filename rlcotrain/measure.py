@@ -1,6 +1,6 @@
 """Numbers about rows: what is always recorded of a step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -39,8 +39,18 @@ def _role_metrics(role: str, mine: Sequence[Rollout]) -> dict[str, float]:
         values = [value for row in mine if (value := row.earned(stream)) is not None]
         metrics[f"reward/{stream}"] = _mean(values)
         metrics[f"reward/{stream}_missing"] = 1 - len(values) / len(mine)
+        metrics |= {f"reward/{stream}/{task}": _mean(of) for task, of in _by_task(mine, stream)}
     metrics |= verdict_metrics(mine)
     return {f"{role}/{key}": value for key, value in metrics.items()}
+
+
+def _by_task(rows: Sequence[Rollout], stream: str) -> Iterator[tuple[str, list[float]]]:
+    """What the rows of each data set have earned, where there are several."""
+    tasks = sorted({row.problem.task for row in rows})
+    for task in tasks if len(tasks) > 1 else ():
+        earned = (row.earned(stream) for row in rows if row.problem.task == task)
+        if values := [value for value in earned if value is not None]:
+            yield task, values
 
 
 def update_metrics(role: str, stats: UpdateStats, age: int) -> dict[str, float]:

@@ -8,6 +8,7 @@ from functools import partial
 from rlcotrain.buffer import Buffer
 from rlcotrain.checkpoint import Checkpoints
 from rlcotrain.data.dataset import Dataset
+from rlcotrain.data.sampler import Sampler
 from rlcotrain.evaluate import Evaluation
 from rlcotrain.hardware import Hardware
 from rlcotrain.labelled import VerifierQuality
@@ -23,6 +24,7 @@ class Parts:
 
     hardware: Hardware
     dataset: Dataset
+    sampler: Sampler
     schedule: Schedule
     mix: Mix
     balance: Balance

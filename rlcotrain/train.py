@@ -97,7 +97,10 @@ def _step(run: Run, position: Position) -> dict[str, float]:
     run.agents.sync()
     clock.lap("update")
     run.schedule.observe()
-    whole = clock.metrics(rollouts) | {"rollout/rows_dropped": float(dropped)}
+    whole = clock.metrics(rollouts) | {
+        "rollout/rows_dropped": float(dropped),
+        "rollout/problems_repeated": float(run.player.repeated),
+    }
     whole["reward/alpha"] = run.mix.alpha(position.lead)
     run.record.line(phase.name, position.step, _on_its_axis(run, position, metrics, whole))
     run.record.sample(phase.name, position.step, rollouts)

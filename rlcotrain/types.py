@@ -9,9 +9,9 @@ prediction made at t. The shift by one happens in one place, `rlcotrain.model.lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -26,7 +26,11 @@ VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One question. `answer` is None where no gold label exists; `level` 1 is easy."""
+    """One question. `answer` is None where no gold label exists; `level` 1 is easy, 0 unknown.
+
+    task: the data set it is of, by which graders and metrics tell them apart. columns: its row as
+    the source has it, for graders that read more than the answer.
+    """
 
     id: str
     question: str
@@ -36,6 +40,7 @@ class Problem:
     level: int = 1
     subject: str = ""
     task: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,11 +239,13 @@ class Grader(Protocol):
 class Wording(Protocol):
     """How a data set speaks to models, and how its solutions fall into steps (rlcotrain.data)."""
 
-    def messages(self, problem: Problem) -> Messages: ...
+    def messages(self, problem: Problem, lead: int | None = None) -> Messages: ...
 
     def judge_messages(self, problem: Problem, solution: str, finished: bool) -> Messages: ...
 
     def steps(self, text: str, finished: bool) -> list[tuple[int, int]]: ...
+
+    def tagged(self) -> Wording: ...
 
 
 class Task(Protocol):
@@ -256,7 +263,8 @@ class Task(Protocol):
 class Turn:
     """How a game is to be played now: all that a draw's seed derives from, and how to ask.
 
-    group_size: solutions a problem; verifications: judgements a solution.
+    group_size: solutions a problem; verifications: judgements a solution; lead: steps that the
+    leading phase has done.
     """
 
     seed: int
@@ -265,6 +273,7 @@ class Turn:
     sampling: Sampling
     task: Task
     verifications: int = 1
+    lead: int = 0
 
 
 class Speakers(Protocol):

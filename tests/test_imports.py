@@ -23,7 +23,7 @@ FLOORS = (
     {"tracking", "plots", "sweep", "conversations"},
     {"run"},
     {"train", "parts"},
-    {"contradictions"},
+    {"contradictions", "lengths"},
     {"build"},
     {"job"},
     {"launch", "launcher"},
@@ -41,7 +41,7 @@ SEES_ONLY = {
 }
 # Rooms that grow by adding files: those know their room's shared bases and not each other.
 SHARED = {
-    "data": {"wording", "dataset", "rows"},
+    "data": {"wording", "dataset", "rows", "boxed", "generated", "pass_rates"},
     "grader": {"answer_tag"},
     "game": {"outcome"},
     "verifier": {"judgement"},
@@ -54,6 +54,7 @@ HOMES = {
     "transformers": {"model", "engine"},
     "peft": {"model", "engine"},
     "datasets": {"data"},
+    "reasoning_gym": {"data", "grader"},
     "math_verify": {"grader"},
     "sympy": {"grader"},
     "lm_eval": {"evaluate"},
@@ -64,7 +65,7 @@ HOMES = {
 }
 # Seconds to import: inside functions only. torch may stand on top, in its own rooms.
 HEAVY = {"mlflow", "vllm", "transformers", "peft", "datasets", "math_verify", "sympy", "lm_eval"}
-HEAVY |= {"matplotlib"}
+HEAVY |= {"matplotlib", "reasoning_gym"}
 
 
 class Import(NamedTuple):

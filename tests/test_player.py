@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from rlcotrain.data.sampler import Uniform
+from rlcotrain.data.sampler import Sampler
 from rlcotrain.engine.transformers_engine import TransformersEngine
 from rlcotrain.game.solve import Solve
 from rlcotrain.grader.number import Number
@@ -52,7 +52,9 @@ def agents() -> Agents:
 
 
 def player(agents: Agents, keeps: bool = True) -> Player:
-    return Player(Uniform(chains()), agents, Sampling(max_tokens=5), 0, keeps)
+    return Player(
+        Sampler(chains(), "uniform", None, 0.0, 1.0, None), agents, Sampling(max_tokens=5), 0, keeps
+    )
 
 
 def solutions(rows: list[Rollout]) -> list[Rollout]:

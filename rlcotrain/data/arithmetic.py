@@ -19,6 +19,7 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from rlcotrain.data.dataset import (
+    Endless,
     LabelledSolution,
     Levels,
     Stages,
@@ -60,7 +61,7 @@ class Step(NamedTuple):
         return self.left + self.operand
 
 
-class Arithmetic:
+class Arithmetic(Endless):
     """Problems made as they are drawn. What a draw is depends on (seed, split, index) only.
 
     judge_slip_rate: how often a demonstrated judgement with errors of its own recomputes wrongly.

@@ -10,7 +10,7 @@ def ask(problems: Sequence[Problem], turn: Turn, role: str) -> list[Prompt]:
     return [
         Prompt(
             problem=problem,
-            messages=turn.task.wording.messages(problem),
+            messages=turn.task.wording.messages(problem, turn.lead),
             peers=f"{turn.step}/{position}/{role}",
             episode=f"{turn.step}/{position}",
         )
