@@ -44,18 +44,19 @@ def check(cfg: DictConfig) -> Parts:
     dataset = _make(cfg.data).usable(lambda problem: can_grade(grader, problem))
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
     verifier = _make(cfg.verifier)
-    quality = _make(cfg.quality)
+    quality, rates = _make(cfg.quality), _make(cfg.pass_at_k)
+    sampler = _make(cfg.sampler)(dataset=dataset)
+    asked = {"dataset": dataset, "grader": grader, "sampling": sampling, "seed": cfg.seed}
     parts = Parts(
         hardware=_make(cfg.hardware),
         dataset=dataset,
-        sampler=_make(cfg.sampler)(dataset=dataset),
+        sampler=sampler,
         schedule=_make(_present(cfg).schedule),
         mix=_make(cfg.reward),
         balance=_make(cfg.balance),
         sampling=sampling,
-        evaluation=_make(cfg.evaluation)(
-            dataset=dataset, grader=grader, sampling=sampling, seed=cfg.seed
-        ),
+        evaluation=_make(cfg.evaluation)(**asked),
+        pass_at_k=rates and rates(sampler=sampler, **asked),
         quality=quality and quality(dataset=dataset, verifier=verifier, seed=cfg.seed),
         verifier=verifier,
         buffer=_make(cfg.buffer),
@@ -101,6 +102,7 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
         buffer=parts.buffer,
         evaluation=parts.evaluation,
         quality=parts.quality,
+        pass_at_k=parts.pass_at_k,
         record=parts.record(folder),
         checkpoints=parts.checkpoints(folder),
         kept=kept if parts.schedule.prelude else None,

@@ -12,6 +12,7 @@ from rlcotrain.data.sampler import Sampler
 from rlcotrain.evaluate import Evaluation
 from rlcotrain.hardware import Hardware
 from rlcotrain.labelled import VerifierQuality
+from rlcotrain.pass_at_k import PassAtK
 from rlcotrain.record import Record
 from rlcotrain.reward import Balance, Mix
 from rlcotrain.schedule import Schedule
@@ -31,6 +32,7 @@ class Parts:
     sampling: Sampling
     evaluation: Evaluation
     quality: VerifierQuality | None
+    pass_at_k: PassAtK | None
     verifier: Verifier
     buffer: Buffer
     record: partial[Record]

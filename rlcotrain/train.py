@@ -183,6 +183,8 @@ def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
     answers = evaluation.run(run.agents, "generator", count)
     verdicts = {} if run.quality is None else run.quality.run(run.agents, whole)
     metrics = accuracy_metrics(answers) | verdicts
+    if run.pass_at_k is not None and moment == "start":
+        metrics |= run.pass_at_k.run(run.agents, "generator", run.record.folder)
     run.record.line("evaluate", done, metrics)
     if whole:
         run.scores[moment] = {mode: answer.scores for mode, answer in answers.items()}

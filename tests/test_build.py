@@ -383,26 +383,29 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 def test_problems_that_are_too_long_are_left_out_of_training_and_counted(
     tmp_path: Path, sums: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Two questions of 90 digits; and for imitation a solution of 100."""
+    """Two questions of 90 digits; for imitation these fit, but a solution of 100 does not."""
     long = [{"question": "7" * 90 + f"+{n}?", "answer": "8", "solution": "8"} for n in (1, 2)]
     long.append({"question": "1+1?", "answer": "2", "solution": "2" * 100})
     with sums.open("a") as stream:
         stream.write("".join(json.dumps(row) + "\n" for row in long))
     words = ("data.solution_field=solution", "model.max_length=100")
-    for schedule, count in (("rl", 2), ("imitate", 3)):
+    for schedule, count in (("rl", 2), ("imitate", 1)):
         config = jsonl(tmp_path, sums, *words, f"schedule={schedule}")
         parts = check(config)
         build(config, parts, tmp_path / "run")
         told = f"data sums: {count} problems left out of training, with their completions they are"
         assert told in capfd.readouterr().err
         drawn = {problem.id for problem in parts.sampler.problems(None)}
-        assert drawn.isdisjoint({"sums/41", "sums/42"}) and ("sums/43" in drawn) == (count == 2)
+        gone = {"sums/41", "sums/42"} if schedule == "rl" else {"sums/43"}
+        assert {"sums/41", "sums/42", "sums/43"} - drawn == gone
 
 
 def test_held_out_problems_that_are_too_long_are_refused(tmp_path: Path, sums: Path) -> None:
     """Leaving them out would make it another test."""
     config = jsonl(tmp_path, sums, "model.max_length=20")
-    message = r"model\.max_length=20: problem sums/\d+ has a prompt of 6 tokens and needs 16 more "
+    message = (
+        r"model\.max_length=20: problem sums/\d+ has a prompt of [56] tokens and needs 16 more "
+    )
     with pytest.raises(ValueError, match=message + r"for the completion \(.* are too long\)"):
         build(config, check(config), tmp_path / "run")
 

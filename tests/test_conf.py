@@ -31,6 +31,7 @@ NEEDS = {
     **{f"data={name}": EVALUATION_ONLY for name in ("amc", "olympiadbench", "beyond_aime")},
     "data=last_letters": ["grader=exact"],
     "data=reasoning_gym": ["schedule=rl"],
+    "evaluation=pass_at_k": ["pass_at_k.split=test", "pass_at_k.num_problems=5"],
     "evaluation=verifier": ["verifier=llm"],
     "game=demonstrate": ["loss=nll", "verifier=llm", "schedule.cycle.solve.train=[verifier]"],
     "game=imitate": ["loss=nll"],

@@ -17,7 +17,7 @@ FLOORS = (
     {"verifier"},
     {"game"},
     {"schedule", "buffer", "evaluate", "verdicts"},
-    {"measure", "labelled"},
+    {"measure", "labelled", "pass_at_k"},
     {"player"},
     {"checkpoint", "kept", "record"},
     {"tracking", "plots", "sweep", "conversations"},
