@@ -22,7 +22,7 @@ from rlcotrain.kept import Kept
 from rlcotrain.lengths import fit_lengths
 from rlcotrain.model.agents import Agents
 from rlcotrain.model.policy import Policy
-from rlcotrain.model.source import check_shared
+from rlcotrain.model.shared import check_shared
 from rlcotrain.parts import Parts
 from rlcotrain.player import Player
 from rlcotrain.provenance import code_hash

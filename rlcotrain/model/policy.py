@@ -19,7 +19,8 @@ from rlcotrain.loss.collate import collate, split_micro_batches, split_minibatch
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.logprobs import check_head, token_logprobs
 from rlcotrain.model.optimizer import Descent, Optimizer
-from rlcotrain.model.source import Source, load_shared
+from rlcotrain.model.shared import load_shared
+from rlcotrain.model.source import Source
 from rlcotrain.model.tally import Tally
 from rlcotrain.types import Rollout, UpdateStats
 
