@@ -29,8 +29,7 @@ def fit_lengths(parts: Parts, agents: Agents) -> None:
     ]
     parts.sampler.leave_out({problem.id for problem in long})
     kept = {problem.id for problem in _drawn(parts)}
-    fixed = [problem for problem in long if problem in parts.evaluation.problems]
-    fixed += [problem for problem in long if problem.id in kept and problem not in fixed]
+    fixed = [problem for problem in long if problem.id in kept | _tested(parts)]
     if fixed or (long and not kept):
         first = (fixed or long)[0]
         raise ValueError(
@@ -51,12 +50,22 @@ def _asked(parts: Parts, agents: Agents) -> dict[str, tuple[Problem, int]]:
     """Every problem by its id, with the most tokens that a completion of it may need."""
     chat, room = agents.policies[agents.roles["generator"]].chat, parts.sampling.max_tokens
     asked = {problem.id: (problem, room) for problem in parts.evaluation.problems}
+    if parts.pass_at_k is not None:
+        asked |= {problem.id: (problem, room) for problem in parts.pass_at_k.problems()}
     for phase in parts.schedule.phases:
         for problem in parts.sampler.problems(phase.levels):
             said = problem.solution if not phase.game.samples else None
             needed = room if said is None else len(chat.completion_ids(said))
             asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
     return asked
+
+
+def _tested(parts: Parts) -> set[str]:
+    """The ids of held-out problems."""
+    found = {problem.id for problem in parts.evaluation.problems}
+    if parts.pass_at_k is not None and parts.pass_at_k.split == "test":
+        found |= {problem.id for problem in parts.pass_at_k.problems()}
+    return found
 
 
 def _drawn(parts: Parts) -> Iterable[Problem]:

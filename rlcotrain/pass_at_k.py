@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +66,7 @@ class PassAtK:
 
         ValueError where there are too few, or no end of them.
         """
-        endless = self.dataset.num_tests(None) >= sys.maxsize
-        if endless and (self.split == "train" or self.num_problems is None):
+        if self.dataset.endless and (self.split == "train" or self.num_problems is None):
             raise ValueError(
                 f"pass_at_k.split={self.split}, num_problems={self.num_problems}: data set "
                 f"{self.dataset.name!r} is made as it is drawn; allowed: split=test and a number"

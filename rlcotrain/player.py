@@ -41,6 +41,7 @@ class Player:
         )
         if phase.rollouts == "shared":
             assert isinstance(phase.game, Reviews), "as the phase has checked"
+            self.repeated = 0
             return phase.game.review(self._share(phase.num_prompts), self.agents, turn)
         levels = None if phase.levels is None else tuple(phase.levels)
         problems = self.sampler.draw(phase.num_prompts, levels, position.lead)

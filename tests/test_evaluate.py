@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_accuracy_by_level_and_what_is_odd() -> None:
     assert found["evaluation/no_answer_fraction/greedy"] == 0.2
     assert found["evaluation/stop_length_fraction/greedy"] == 0.0
     assert found["accuracy/greedy_low"] < 0.8 < found["accuracy/greedy_high"]
+
+
+def test_accuracy_of_each_data_set_where_there_are_several() -> None:
+    found = answers(["1", "2", "no", "4"], [1, 1, 1, 1])
+    tasks = ["gsm8k", "math", "math", "math"]
+    rows = [
+        replace(row, problem=replace(row.problem, task=task))
+        for row, task in zip(found.rows, tasks, strict=True)
+    ]
+    metrics = accuracy_metrics({"greedy": replace(found, rows=rows)})
+    assert metrics["accuracy/greedy"] == 0.75 and metrics["accuracy/greedy/gsm8k"] == 1.0
+    assert metrics["accuracy/greedy/math"] == pytest.approx(2 / 3)
 
 
 def test_what_says_nothing_is_not_recorded() -> None:

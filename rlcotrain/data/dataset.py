@@ -36,13 +36,15 @@ class Dataset(Protocol):
     """An endless seeded stream to train on, and a fixed list to be tested on that it never shows.
 
     The test list does not depend on the seed: runs of different seeds answer the same questions.
-    demonstrates: whether it can show how a solution is judged. report: what a person should know
-    of what was read, and of what was left out.
+    demonstrates: whether it can show how a solution is judged. endless: whether problems are made
+    as they are drawn, so that no list holds them. report: what a person should know of what was
+    read, and of what was left out.
     """
 
     name: str
     wording: Wording
     demonstrates: bool
+    endless: bool
     report: Sequence[str]
 
     def train_problem(self, index: int, levels: Levels) -> Problem: ...
@@ -72,6 +74,7 @@ class Finite:
     """
 
     demonstrates = False
+    endless = False
 
     def __init__(
         self,
@@ -183,6 +186,7 @@ class Finite:
 class Endless(ABC):
     """What data sets share whose problems are made as they are drawn: there is no list of them."""
 
+    endless = True
     report: Sequence[str] = ()
 
     @abstractmethod

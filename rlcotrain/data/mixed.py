@@ -106,12 +106,18 @@ class Mixed:
             key: one.arranged(lambda problem: folded(problem) not in tested)
             for key, one in sets.items()
         }
+        self._check_drawn()
         self.wording = wording(wordings)
         for levels in stages.values():
             self.train_problems(None if levels is None else tuple(levels))
         self._picks: list[tuple[str, int]] = []  # of every draw so far: the set, and which of its
         self._counts = dict.fromkeys(sets, 0)
         self._random = Random(derive_seed(seed, "mixed"))
+
+    @property
+    def endless(self) -> bool:
+        """Whether one that is drawn from is."""
+        return any(one.endless and self.weights[key] for key, one in self.sets.items())
 
     @property
     def report(self) -> list[str]:
@@ -137,10 +143,19 @@ class Mixed:
         ]
 
     def arranged(self, keep: Keep, rank: Rank | None = None) -> Self:
-        """The same with every set arranged so."""
+        """The same with every set arranged so; ValueError where nothing is left to draw of one."""
         other = copy.copy(self)
         other.sets = {key: one.arranged(keep, rank) for key, one in self.sets.items()}
+        other._check_drawn()
         return other
+
+    def _check_drawn(self) -> None:
+        """ValueError for a set that is drawn from and has nothing to draw."""
+        for key, weight in self.weights.items():
+            if weight and not self.sets[key].train_problems(None):
+                raise ValueError(
+                    f"data.weights.{key}={weight}: no problems are left to train on; allowed: 0"
+                )
 
     def usable(self, keep: Keep) -> Self:
         """The same with every set so."""

@@ -87,6 +87,17 @@ def test_data_that_are_made_as_they_are_drawn_mix_with_files() -> None:
     assert "a/0" not in {problem.id for problem in small.draw(60, None, 0)}
 
 
+def test_a_set_that_is_drawn_from_has_something_to_draw() -> None:
+    tested = Finite("b", Wording(stop=["Q:"]), [], [Problem(id="b/t", question="2")], 0, {})
+    sets = {"a": numbers("a", 0, 3), "b": tested}
+    message = r"data\.weights\.b=1\.0: no problems are left to train on; allowed: 0"
+    with pytest.raises(ValueError, match=message):
+        mixed(sets)
+    only = mixed(sets, weights={"a": 1.0, "b": 0.0})
+    with pytest.raises(ValueError, match=r"data\.weights\.a=1\.0: no problems are left"):
+        only.arranged(lambda problem: problem.id.startswith("b"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
