@@ -19,7 +19,6 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from rlcotrain.data.dataset import (
-    Endless,
     LabelledSolution,
     Levels,
     Stages,
@@ -29,6 +28,7 @@ from rlcotrain.data.dataset import (
     is_held_out,
     known_levels,
 )
+from rlcotrain.data.generated import Endless
 from rlcotrain.data.wording import Wording
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, StepTruth

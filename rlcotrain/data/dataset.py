@@ -1,8 +1,6 @@
 """What every data set offers, and what the finite ones share."""
 
 import copy
-import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -181,39 +179,6 @@ class Finite:
             f"quality.path=null: data set {self.name!r} has no solutions with known "
             "errors; expected a folder of ProcessBench files"
         )
-
-
-class Endless(ABC):
-    """What data sets share whose problems are made as they are drawn: there is no list of them."""
-
-    endless = True
-    report: Sequence[str] = ()
-
-    @abstractmethod
-    def train_problem(self, index: int, levels: Levels) -> Problem:
-        """Problem `index` of the stream."""
-
-    def train_problems(self, levels: Levels) -> list[Problem]:
-        """The first."""
-        return [self.train_problem(0, levels)]
-
-    def arranged(self, keep: Keep, rank: Rank | None = None) -> Self:
-        """Itself."""
-        return self
-
-    def usable(self, keep: Keep) -> Self:
-        """Itself; ValueError where its problems are no such ones."""
-        first = self.train_problem(0, None)
-        if not keep(first):
-            raise ValueError(
-                f"problem {first.id}: the grader cannot use its answer {first.answer!r:.40}; "
-                "expected another grader"
-            )
-        return self
-
-    def num_tests(self, levels: Levels) -> int:
-        """No end of them is known."""
-        return sys.maxsize
 
 
 @lru_cache(maxsize=8)

@@ -1,14 +1,17 @@
 """Problems that are made as they are drawn: what such data sets share."""
 
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import Protocol
+from typing import Protocol, Self
 
 from rlcotrain.data.dataset import (
-    Endless,
+    Keep,
     LabelledSolution,
     Levels,
+    Rank,
     Stages,
     check_count,
     check_share,
@@ -21,6 +24,39 @@ from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, StepTruth
 
 DRAWS = 100  # after so many questions of the wrong side or known ones, there are no others
+
+
+class Endless(ABC):
+    """What data sets share whose problems are made as they are drawn: there is no list of them."""
+
+    endless = True
+    report: Sequence[str] = ()
+
+    @abstractmethod
+    def train_problem(self, index: int, levels: Levels) -> Problem:
+        """Problem `index` of the stream."""
+
+    def train_problems(self, levels: Levels) -> list[Problem]:
+        """The first."""
+        return [self.train_problem(0, levels)]
+
+    def arranged(self, keep: Keep, rank: Rank | None = None) -> Self:
+        """Itself."""
+        return self
+
+    def usable(self, keep: Keep) -> Self:
+        """Itself; ValueError where its problems are no such ones."""
+        first = self.train_problem(0, None)
+        if not keep(first):
+            raise ValueError(
+                f"problem {first.id}: the grader cannot use its answer {first.answer!r:.40}; "
+                "expected another grader"
+            )
+        return self
+
+    def num_tests(self, levels: Levels) -> int:
+        """No end of them is known."""
+        return sys.maxsize
 
 
 class Maker(Protocol):
