@@ -133,3 +133,12 @@ def test_steps_are_marked_alike_in_all_sets() -> None:
         ValueError, match=r"data\.sets\.m: a mixed data set cannot be part of another"
     ):
         mixed({"m": mixed()})
+
+
+def test_a_resumed_mixture_draws_what_it_would_have_drawn() -> None:
+    """To the bit, though nothing but the number of draws is remembered."""
+    running = Sampler(mixed(), "uniform", None, 0.0, 1.0, None)
+    running.draw(37, None, 0)
+    resumed = Sampler(mixed(), "uniform", None, 0.0, 1.0, None)
+    resumed.load_state_dict(running.state_dict())
+    assert resumed.draw(20, None, 0) == running.draw(20, None, 0)
