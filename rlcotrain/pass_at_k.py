@@ -131,14 +131,13 @@ class PassAtK:
         ]
         draw = (self.seed, "pass rates", start)
         rows = agents.sample(role, prompts, self.num_samples, self.sampling, *draw)
-        n = self.num_samples
+        n, right = self.num_samples, self._right(rows)
+        counts = [sum(right[place * n : (place + 1) * n]) for place in range(len(problems))]
         return [
-            self._line(problem, rows[place * n : (place + 1) * n])
-            for place, problem in enumerate(problems)
+            {"id": problem.id, "n": n, "c": c, **{f"pass@{k}": pass_at_k(n, c, k) for k in self.k}}
+            for problem, c in zip(problems, counts, strict=True)
         ]
 
-    def _line(self, problem: Problem, rows: Sequence[Rollout]) -> dict[str, Any]:
-        n, answer = len(rows), str(problem.answer)
-        c = sum(self.grader.grade(row.text, answer).score == 1.0 for row in rows)
-        shares = {f"pass@{k}": pass_at_k(n, c, k) for k in self.k}
-        return {"id": problem.id, "n": n, "c": c, **shares}
+    def _right(self, rows: Sequence[Rollout]) -> list[bool]:
+        grades = [self.grader.grade(row.text, str(row.problem.answer)) for row in rows]
+        return [grade.score == 1.0 for grade in grades]
