@@ -163,7 +163,7 @@ def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
 def _check_answer(grader: Grader, problem: Problem) -> None:
     try:
         if problem.answer is not None:
-            grader.grade("", problem.answer)
+            grader.check(problem)
     except ValueError as error:
         raise ValueError(f"problem {problem.id}: {error}") from None
 

@@ -19,7 +19,17 @@ PLAIN = (int, float, bool, str, type(None), Any)
 # The keys of tables that are no call of a target, which would name its own.
 ROOT = (
     *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
-    *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
+    *(
+        "hardware",
+        "tracking",
+        "sampling",
+        "reward",
+        "bonus",
+        "evaluation",
+        "engine",
+        "checkpoint",
+        "record",
+    ),
     *("balance", "quality", "share_base"),
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
 )

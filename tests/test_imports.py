@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A room imports from lower floors only, so never from a neighbour.
 FLOORS = (
     {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen", "schema"},
-    {"loss", "data", "grader", "reward", "engine"},
+    {"loss", "data", "grader", "reward", "engine", "grades"},
     {"model"},
     {"verifier"},
     {"game"},
@@ -42,7 +42,10 @@ SEES_ONLY = {
 # Rooms that grow by adding files: those know their room's shared bases and not each other.
 SHARED = {
     "data": {"wording", "dataset", "rows"},
-    "grader": {"answer_tag"},
+    "grader": {
+        *("answer_tag", "single", "numerals", "passage", "stated", "latex", "minerva_form"),
+        *("closed_form", "compared", "pool", "symbolic"),
+    },
     "game": {"outcome"},
     "verifier": {"judgement"},
 }
@@ -56,6 +59,7 @@ HOMES = {
     "datasets": {"data"},
     "math_verify": {"grader"},
     "sympy": {"grader"},
+    "latex2sympy2_extended": {"grader"},
     "lm_eval": {"evaluate"},
     "matplotlib": {"plots", "sweep"},
     "pydantic": {"schema"},
@@ -64,7 +68,7 @@ HOMES = {
 }
 # Seconds to import: inside functions only. torch may stand on top, in its own rooms.
 HEAVY = {"mlflow", "vllm", "transformers", "peft", "datasets", "math_verify", "sympy", "lm_eval"}
-HEAVY |= {"matplotlib"}
+HEAVY |= {"matplotlib", "latex2sympy2_extended"}
 
 
 class Import(NamedTuple):

@@ -1,0 +1,79 @@
+"""The far side of the pool: a process that imports the heavy libraries once and forks the workers.
+
+Started as `python -m rlcotrain.grader.worker MEMORY FD...`, a socket for each worker. It stays
+single-threaded and computes nothing, so that forking a replacement is safe and takes milliseconds,
+where a new interpreter would have to import sympy again. A worker that dies is replaced at once.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+
+from rlcotrain.grader.symbolic import TASKS, warm_up
+
+POLL_SECONDS = 0.01
+
+
+def main(memory: int, descriptors: list[int]) -> None:
+    """Keep one worker alive on each socket, for as long as the parent lives. memory: bytes each."""
+    parent = os.getppid()
+    logging.disable()  # the libraries warn of the time limits that the pool keeps in their place
+    warm_up()
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    workers = {start(descriptor): descriptor for descriptor in descriptors}
+    # Polled rather than left to the kernel's parent-death signal, which comes when the *thread*
+    # that started us ends. A worker in one long C call does not see that its socket has closed.
+    while os.getppid() == parent:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            descriptor = workers.pop(pid)
+            workers[start(descriptor)] = descriptor
+        else:
+            time.sleep(POLL_SECONDS)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+
+
+def start(descriptor: int) -> int:
+    """Fork a worker; returns its process id."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        die_with(parent)
+        serve(socket.socket(fileno=descriptor))
+    return pid
+
+
+def serve(line: socket.socket) -> None:
+    """Answer one request after the other; ends with the process."""
+    # What was killed in the middle of a line must not swallow this one.
+    line.sendall(b"\n" + json.dumps({"ready": os.getpid()}).encode() + b"\n")
+    with line.makefile("rb") as requests:
+        for request in requests:
+            name, *arguments = json.loads(request)
+            answer: dict[str, object]
+            try:
+                answer = {"value": TASKS[name](*arguments)}
+            except Exception as error:  # of a library, on what a model wrote: the pool counts it
+                answer = {"error": type(error).__name__}
+            line.sendall(json.dumps(answer).encode() + b"\n")
+    os._exit(0)  # the other end is closed
+
+
+def die_with(parent: int) -> None:
+    """Be killed by the kernel when the process that forks us ends: somebody may kill it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it ended before we could ask
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), [int(word) for word in sys.argv[2:]])
