@@ -19,6 +19,7 @@ import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,9 @@ class Result:
     value: Any = None
 
 
+Ended = tuple[Job, Result | None]  # None: its process has ended
+
+
 class Worker:
     """One end of a socket; at the other a process, or the next that takes its place."""
 
@@ -45,16 +49,19 @@ class Worker:
         self.line = line
         self.pid: int | None = None  # None: none is ready yet
         self.job: Job | None = None
+        self.number = 0  # of the newest job: an answer to another one is too late
         self.deadline = 0.0  # of the job, on the monotonic clock
         self._received = b""
 
     def send(self, job: Job, timeout: float) -> None:
         self.job, self.deadline = job, time.monotonic() + timeout
-        self.line.sendall(json.dumps(job).encode() + b"\n")
+        self.number += 1
+        self.line.sendall(json.dumps([self.number, *job]).encode() + b"\n")
 
     def kill(self) -> None:
         assert self.pid is not None, "only a process that is ready has work"
-        os.kill(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(self.pid, signal.SIGKILL)
         self.pid = self.job = None
 
     def messages(self) -> list[dict[str, Any]]:
@@ -74,8 +81,9 @@ class Pool:
     """Runs tasks in `workers` processes, each call within `timeout` seconds and `memory` bytes.
 
     Processes start with the first call, stay, and end with `close` or with this process, however it
-    ends. Equal calls are made once and their values remembered; what was late or crashed is tried
-    again when it is asked for again. Calls from several threads take turns.
+    ends; a call whose process dies is made once more. Equal calls are made once and their values
+    remembered; what was late or crashed is tried again when it is asked for again. Calls from
+    several threads take turns.
     """
 
     def __init__(self, *, workers: int, timeout: float, memory: int) -> None:
@@ -97,18 +105,22 @@ class Pool:
         """One result a job, in the order of the jobs. RuntimeError where no worker starts."""
         with self._lock:
             known = {job: found for job in jobs if (found := self._recall(job)) is not None}
-            known |= self._compute(list(dict.fromkeys(job for job in jobs if job not in known)))
+            try:
+                known |= self._compute(list(dict.fromkeys(job for job in jobs if job not in known)))
+            except BaseException:  # an interrupt leaves work behind that nobody waits for
+                self.close()
+                raise
             return [known[job] for job in jobs]
 
     def close(self) -> None:
         """End all processes. The next call starts new ones."""
         if self._process is not None:
+            self._process.kill()  # first, or it would replace the others
+            self._process.wait()
             for worker in self._line:
-                worker.line.close()
                 if worker.pid is not None:
                     worker.kill()
-            self._process.kill()
-            self._process.wait()
+                worker.line.close()
             self._process, self._line = None, []
 
     @property
@@ -130,16 +142,22 @@ class Pool:
                 self._remembered.popitem(last=False)
 
     def _compute(self, jobs: Sequence[Job]) -> dict[Job, Result]:
-        waiting, results = deque(jobs), dict[Job, Result]()
+        waiting, results, died = deque(jobs), dict[Job, Result](), set[Job]()
+        if self._process is not None:
+            self._await(until=0)  # who died and was replaced while nobody looked
         while len(results) < len(jobs):
             if self._process is None:
                 self._start()
             for worker in self._line:
                 if waiting and worker.pid is not None and worker.job is None:
                     self._hand(worker, waiting)
-            for job, result in self._await():
-                results[job] = result
-                self._remember(job, result)
+            for job, result in self._await(self._next_deadline()):
+                if result is None and job not in died:  # somebody else may have killed its process
+                    died.add(job)
+                    waiting.append(job)
+                else:
+                    results[job] = result or Result("crashed")
+                    self._remember(job, results[job])
         return results
 
     def _hand(self, worker: Worker, waiting: deque[Job]) -> None:
@@ -150,11 +168,13 @@ class Pool:
         else:
             waiting.popleft()
 
-    def _await(self) -> list[tuple[Job, Result]]:
-        """What the workers have come to when one of them says something or is late."""
+    def _next_deadline(self) -> float:
         ends = [worker.deadline for worker in self._line if worker.job is not None]
-        until = min(ends, default=self._heard + START_SECONDS)
-        done: list[tuple[Job, Result]] = []
+        return min(ends, default=self._heard + START_SECONDS)
+
+    def _await(self, until: float) -> list[Ended]:
+        """What the workers have come to when one of them says something, or is late."""
+        done: list[Ended] = []
         with selectors.DefaultSelector() as selector:
             for worker in self._line:
                 selector.register(worker.line, selectors.EVENT_READ, worker)
@@ -170,31 +190,29 @@ class Pool:
                 worker.kill()
                 self._heard = now
         if not any(worker.pid for worker in self._line) and now > self._heard + START_SECONDS:
-            self.close()
             raise RuntimeError(f"no grading worker was ready after {START_SECONDS:.0f} s")
         return done
 
-    def _hear(self, worker: Worker) -> list[tuple[Job, Result]]:
-        done = []
+    def _hear(self, worker: Worker) -> list[Ended]:
+        done: list[Ended] = []
         for message in worker.messages():
             self._heard = time.monotonic()
             if "ready" in message:
                 self._works = True
-                if worker.job is not None:  # its process died of it, and this is the next
-                    done.append((worker.job, Result("crashed")))
+                if worker.job is not None:  # the process that had it is no more, this is the next
+                    done.append((worker.job, None))
                 worker.pid, worker.job = message["ready"], None
-            elif worker.job is not None:
+            elif worker.job is not None and message["number"] == worker.number:
                 value = Result("ok", message["value"]) if "value" in message else Result("crashed")
                 done.append((worker.job, value))
                 worker.job = None
         return done
 
-    def _lost(self) -> list[tuple[Job, Result]]:
-        """All processes are gone, killed from outside: what they had in hand has crashed."""
+    def _lost(self) -> list[Ended]:
+        """All processes are gone, killed from outside."""
         if not self._works:
-            self.close()
             raise RuntimeError("grading workers end as they start; see what they wrote above")
-        done = [(worker.job, Result("crashed")) for worker in self._line if worker.job is not None]
+        done: list[Ended] = [(w.job, None) for w in self._line if w.job is not None]
         for worker in self._line:
             worker.pid = None  # their ids may already be others'
         self.close()
@@ -212,6 +230,7 @@ class Pool:
             + [str(number) for number in far],
             pass_fds=far,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             # Sets are ordered by hashes: equal questions must get equal answers.
             env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
         )

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 
 from rlcotrain.grader.symbolic import TASKS, warm_up
 
@@ -53,18 +54,26 @@ def start(descriptor: int) -> int:
 
 def serve(line: socket.socket) -> None:
     """Answer one request after the other; ends with the process."""
-    # What was killed in the middle of a line must not swallow this one.
-    line.sendall(b"\n" + json.dumps({"ready": os.getpid()}).encode() + b"\n")
-    with line.makefile("rb") as requests:
+    # A request that is still there was meant for the process in whose place this one is.
+    line.setblocking(False)
+    with suppress(BlockingIOError):
+        while line.recv(1 << 16):
+            pass
+    line.setblocking(True)
+    with suppress(ConnectionError), line.makefile("rb") as requests:  # the other end may close
+        # What was killed in the middle of a line must not swallow this one.
+        line.sendall(b"\n" + json.dumps({"ready": os.getpid()}).encode() + b"\n")
         for request in requests:
-            name, *arguments = json.loads(request)
-            answer: dict[str, object]
-            try:
-                answer = {"value": TASKS[name](*arguments)}
-            except Exception as error:  # of a library, on what a model wrote: the pool counts it
-                answer = {"error": type(error).__name__}
-            line.sendall(json.dumps(answer).encode() + b"\n")
-    os._exit(0)  # the other end is closed
+            line.sendall(json.dumps(answer(*json.loads(request))).encode() + b"\n")
+    os._exit(0)
+
+
+def answer(number: int, name: str, *arguments: str) -> dict[str, object]:
+    """What a task returned, or the kind of error it raised, with the number of the request."""
+    try:
+        return {"number": number, "value": TASKS[name](*arguments)}
+    except Exception as error:  # of a library, on what a model wrote: the pool counts it
+        return {"number": number, "error": type(error).__name__}
 
 
 def die_with(parent: int) -> None:
