@@ -9,7 +9,7 @@ from rlcotrain.types import Grade, Problem
 
 Form = Literal["think", "think_answer", "answer_tag", "boxed", "hash", "answer_is"]
 HASH_LINE = re.compile(r"####[ \t]*[^\s#].*")
-SENTENCE = re.compile(r".*\b[Tt]he answer is[ ]\S.*\.")
+SENTENCE = re.compile(r"\b[Tt]he answer is[ ]\S")
 
 
 class Format:
@@ -72,7 +72,8 @@ def _hash(text: str) -> bool:
 
 
 def _answer_is(text: str) -> bool:
-    return SENTENCE.fullmatch(text.rpartition("\n")[2]) is not None
+    last = text.rpartition("\n")[2]
+    return last.endswith(".") and SENTENCE.search(last) is not None
 
 
 FORMS: dict[str, Callable[[str], bool]] = {

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class Pool:
             raise ValueError(f"grader.memory={memory}: must be {1 << 28} or more (bytes)")
         self.workers, self.timeout, self.memory = workers, timeout, memory
         self._lock = Lock()
-        self._remembered: OrderedDict[Job, Result] = OrderedDict()
+        self._remembered: dict[Job, Result] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._line: list[Worker] = []
         self._heard = 0.0  # when a process last said something, on the monotonic clock
@@ -104,7 +104,7 @@ class Pool:
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         """One result a job, in the order of the jobs. RuntimeError where no worker starts."""
         with self._lock:
-            known = {job: found for job in jobs if (found := self._recall(job)) is not None}
+            known = {job: self._remembered[job] for job in jobs if job in self._remembered}
             try:
                 known |= self._compute(list(dict.fromkeys(job for job in jobs if job not in known)))
             except BaseException:  # an interrupt leaves work behind that nobody waits for
@@ -129,17 +129,11 @@ class Pool:
         pids = [worker.pid for worker in self._line if worker.pid is not None]
         return pids if self._process is None else [*pids, self._process.pid]
 
-    def _recall(self, job: Job) -> Result | None:
-        found = self._remembered.get(job)
-        if found is not None:
-            self._remembered.move_to_end(job)
-        return found
-
     def _remember(self, job: Job, result: Result) -> None:
         if result.status == "ok":
             self._remembered[job] = result
             if len(self._remembered) > CACHED:
-                self._remembered.popitem(last=False)
+                del self._remembered[next(iter(self._remembered))]  # the oldest
 
     def _compute(self, jobs: Sequence[Job]) -> dict[Job, Result]:
         waiting, results, died = deque(jobs), dict[Job, Result](), set[Job]()
