@@ -115,11 +115,8 @@ class Pool:
     def close(self) -> None:
         """End all processes. The next call starts new ones."""
         if self._process is not None:
-            self._process.kill()  # first, or it would replace the others
-            self._process.wait()
+            self._process.communicate()  # its input ends: it kills the workers and collects them
             for worker in self._line:
-                if worker.pid is not None:
-                    worker.kill()
                 worker.line.close()
             self._process, self._line = None, []
 
@@ -207,8 +204,6 @@ class Pool:
         if not self._works:
             raise RuntimeError("grading workers end as they start; see what they wrote above")
         done: list[Ended] = [(w.job, None) for w in self._line if w.job is not None]
-        for worker in self._line:
-            worker.pid = None  # their ids may already be others'
         self.close()
         return done
 
@@ -223,7 +218,7 @@ class Pool:
             [sys.executable, "-P", "-m", "rlcotrain.grader.worker", str(self.memory)]
             + [str(number) for number in far],
             pass_fds=far,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             # Sets are ordered by hashes: equal questions must get equal answers.
             env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},

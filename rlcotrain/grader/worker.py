@@ -10,10 +10,10 @@ import json
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 import sys
-import time
 from contextlib import suppress
 
 from rlcotrain.grader.symbolic import TASKS, warm_up
@@ -29,17 +29,17 @@ def main(memory: int, descriptors: list[int]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     workers = {start(descriptor): descriptor for descriptor in descriptors}
-    # Polled rather than left to the kernel's parent-death signal, which comes when the *thread*
-    # that started us ends. A worker in one long C call does not see that its socket has closed.
-    while os.getppid() == parent:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        if pid:
+    # Our input ends when the parent wants us to end, or has ended. We watch its id as well, for a
+    # forked copy of it may hold the other end open; the kernel's parent-death signal would come
+    # when the *thread* that started us ends. A worker in one long C call notices nothing of this.
+    while os.getppid() == parent and not select.select([0], [], [], POLL_SECONDS)[0]:
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
             descriptor = workers.pop(pid)
             workers[start(descriptor)] = descriptor
-        else:
-            time.sleep(POLL_SECONDS)
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
+    for pid in workers:
+        os.waitpid(pid, 0)  # an orphan's remains might stay for ever: not every init collects them
 
 
 def start(descriptor: int) -> int:

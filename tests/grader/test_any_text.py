@@ -1,4 +1,4 @@
-"""Whatever a model writes is graded: no text raises, none hangs, and the grade is always the same."""
+"""Whatever a model writes is graded: no text raises or hangs, and its grade is always the same."""
 
 import time
 from typing import Any
