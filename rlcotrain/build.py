@@ -38,6 +38,7 @@ def check(cfg: DictConfig) -> Parts:
 
     Nothing is written, no model is loaded.
     """
+    cfg = _with_watch(cfg)
     config = resolved(cfg)
     check_schema(config)
     grader = _make(cfg.grader)
@@ -128,6 +129,29 @@ def _present(cfg: DictConfig) -> DictConfig:
         for name in [name for name, phase in prelude.items() if phase.get("steps") == 0]:
             del prelude[name]
     return present
+
+
+def _with_watch(cfg: DictConfig) -> DictConfig:
+    """The configuration with the graders themselves where `grader.watch` names their options."""
+    whole = copy.deepcopy(cfg)
+    with open_dict(whole):
+        names = whole.grader.pop("watch")
+        if not OmegaConf.is_list(names):
+            raise ValueError(f"grader.watch={names}: must be a list, as in [gsm8k_strict]")
+        if names:
+            beside = {str(name): OmegaConf.load(_grader_option(str(name))) for name in names}
+            target = "rlcotrain.grader.watched.Watched"
+            whole.grader = {"_target_": target, "grader": whole.grader, "watch": beside}
+    return whole
+
+
+def _grader_option(name: str) -> Path:
+    """The file of an option. ValueError where there is none."""
+    folder = Path(__file__).parents[1] / "conf" / "grader"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise ValueError(f"grader.watch=[{name}]: no such grader; allowed: {', '.join(known)}")
+    return folder / f"{name}.yaml"
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rlcotrain.data.dataset import Dataset
+from rlcotrain.grades import grade_metrics
 from rlcotrain.model.agents import Agents
 from rlcotrain.types import Grade, Grader, Problem, Prompt, Rollout, Sampling
 
@@ -30,7 +31,11 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """One mode's answers: scores in the order of the problems, and the rows behind them."""
+    """One mode's answers: scores in the order of the problems, and the rows behind them.
+
+    What the grader could not find out (timeout, crashed) scores 0, so that every evaluation is of
+    the same problems; its share is a metric of its own.
+    """
 
     scores: np.ndarray  # [N] float64 in 0..1
     grades: list[Grade]
@@ -105,8 +110,8 @@ class Evaluation:
         }
 
     def _grade(self, rows: list[Rollout]) -> Answers:
-        grades = [self.grader.grade(row.text, str(row.problem.answer)) for row in rows]
-        scores = np.array([grade.score for grade in grades], np.float64)
+        grades = self.grader.grade([row.text for row in rows], [row.problem for row in rows])
+        scores = np.array([grade.score or 0.0 for grade in grades], np.float64)
         return Answers(scores=scores, grades=grades, rows=rows)
 
 
@@ -149,6 +154,10 @@ def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:
             f"evaluation/stop_length_fraction/{mode}": _share(
                 answer, lambda row, grade: row.stop == "length"
             ),
+        }
+        metrics |= {
+            f"evaluation/{name}/{mode}": share
+            for name, share in grade_metrics(answer.grades).items()
         }
         if any(_marks(row.problem.solution) for row in answer.rows):
             metrics[f"evaluation/right_answer_wrong_step/{mode}"] = _share(answer, _is_lucky)

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from rlcotrain.grades import grade_metrics
 from rlcotrain.loss.advantage import has_signal
 from rlcotrain.types import Rollout, UpdateStats
 from rlcotrain.verdicts import verdict_metrics
 
 
 def row_metrics(rows: Sequence[Rollout], phase: str, train: Sequence[str]) -> dict[str, float]:
-    """Rewards, lengths, signal and verdicts of each role, as `role/quantity`.
+    """Rewards, lengths, signal, verdicts and grades of each role, as `role/quantity`.
 
     A role that only speaks in a phase is `phase/role/quantity`: what is `role/quantity` then has
     one step axis, the role's own.
@@ -41,6 +42,7 @@ def _role_metrics(role: str, mine: Sequence[Rollout]) -> dict[str, float]:
         metrics[f"reward/{stream}_missing"] = 1 - len(values) / len(mine)
         metrics |= {f"reward/{stream}/{task}": _mean(of) for task, of in _by_task(mine, stream)}
     metrics |= verdict_metrics(mine)
+    metrics |= grade_metrics([row.grade for row in mine if row.grade is not None])
     return {f"{role}/{key}": value for key, value in metrics.items()}
 
 

@@ -139,5 +139,5 @@ class PassAtK:
         ]
 
     def _right(self, rows: Sequence[Rollout]) -> list[bool]:
-        grades = [self.grader.grade(row.text, str(row.problem.answer)) for row in rows]
+        grades = self.grader.grade([row.text for row in rows], [row.problem for row in rows])
         return [grade.score == 1.0 for grade in grades]

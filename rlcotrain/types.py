@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Messages = tuple[dict[str, str], ...]
 Stop = Literal["stop", "length"]
-GradeStatus = Literal["ok", "no_answer", "unparsable"]
+GradeStatus = Literal["ok", "no_answer", "unparsable", "timeout", "crashed"]
 VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned"]
 
 
@@ -65,16 +65,35 @@ class Reward:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Grade:
+    """What a grader (a program) says of a completion, and how it came to it.
+
+    score: in 0..1 (1 = right); None, which is no zero, where it could not find out (status timeout
+        or crashed).
+    extracted: the answer it found; rule: how it looked for it.
+    watched: what graders that ride along say, by name.
+    """
+
+    score: float | None
+    extracted: str | None
+    rule: str
+    status: GradeStatus
+    watched: tuple[tuple[str, Grade], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """What a verifier says of a solution. `score` in 0..1 (1 = right), None: nothing said.
 
     `steps` holds a mark in 0..1 for every reasoning step; empty where there are none to go by.
+    `grade`: what a grader that was asked said.
     """
 
     score: float | None
     steps: tuple[float, ...] = ()
     status: VerdictStatus = "ok"
     extracted: str | None = None
+    grade: Grade | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +140,7 @@ class Rollout:
     weight: float = 1.0  # multiplies the advantage: class balance, duplicates
     advantages: np.ndarray | None = None  # [T] float32
     judgement: Judgement | None = None  # of a verifier's row: what it said, and what is so
+    grade: Grade | None = None  # of a solution that a grader was asked about
 
     def give(
         self, stream: str, value: float, part: str = "", start: int = 0, end: int | None = None
@@ -141,16 +161,6 @@ class Rollout:
         """Raw sum of one stream, None where the row goes without it."""
         values = [reward.value for reward in self.rewards if reward.stream == stream]
         return sum(values) if values else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Grade:
-    """What a grader (a program) says of an answer: a score in 0..1, and how it came to it."""
-
-    score: float
-    extracted: str | None
-    rule: str
-    status: GradeStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,9 +241,21 @@ class Completion:
 
 
 class Grader(Protocol):
-    """A program that compares a completion with the known answer."""
+    """A program that compares completions with what is known of their problems, a batch at once.
 
-    def grade(self, text: str, answer: str) -> Grade: ...
+    It never raises on what a model wrote; `check` raises ValueError where the known answer is of no
+    use to it.
+    """
+
+    def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]: ...
+
+    def check(self, problem: Problem) -> None: ...
+
+
+class Bonus(Protocol):
+    """What rows earn on a stream of its own, whatever a verifier says; None: goes without."""
+
+    def pay(self, rows: Sequence[Rollout]) -> list[float | None]: ...
 
 
 class Wording(Protocol):

@@ -1,5 +1,6 @@
 """Every option under conf/ composes, and every key of it is used by what it configures."""
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,13 @@ def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
         files = [f"model.path={checkpoint}"]
     elif option == "data=jsonl":
         files = [f"data.path={sums}", "data.solution_field=solution", "evaluation.num_problems=2"]
+    elif option in ("grader=choice", "grader=last_letters"):
+        lettered = sums.with_name("lettered.jsonl")
+        lettered.write_text(re.sub(r'"answer": "\d+"', '"answer": "B"', sums.read_text()))
+        files = ["data=jsonl", f"data.path={lettered}", "data.solution_field=solution"]
+        files = [*files, "evaluation.num_problems=2"]
+    elif option == "grader=function":
+        files = ["grader.path=tests.grader.rewards.holds_answer"]
     elif option == "data=gsm8k":
         files = [f"data.path={gsm8k(sums.parent)}"]
     elif option == "data=mixed":

@@ -89,7 +89,7 @@ def answers(texts: Sequence[str], levels: Sequence[int], stop: Stop = "stop") ->
         said(text, problem(number, level), stop=stop)
         for number, (text, level) in enumerate(zip(texts, levels, strict=True))
     ]
-    grades = [GRADER.grade(row.text, str(row.problem.answer)) for row in rows]
+    grades = [GRADER.grade_one(row.text, str(row.problem.answer)) for row in rows]
     return Answers(scores=np.array([grade.score for grade in grades]), grades=grades, rows=rows)
 
 
@@ -128,7 +128,7 @@ def test_what_says_nothing_is_not_recorded() -> None:
     assert found["evaluation/stop_length_fraction/greedy"] == 1.0
     bare = Problem(id="p", question="0+1?", answer="1", solution="1")
     row = said("1", bare)
-    grades = [GRADER.grade("1", "1")]
+    grades = [GRADER.grade_one("1", "1")]
     found = accuracy_metrics({"greedy": Answers(scores=np.ones(1), grades=grades, rows=[row])})
     assert not [key for key in found if "wrong_step" in key], "the solution has no marked steps"
 
