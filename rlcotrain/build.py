@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 from omegaconf.errors import InterpolationKeyError
 
-from rlcotrain.contradictions import refuse_contradictions, refuse_problems, refuse_speech
-from rlcotrain.data.sampler import Uniform
+from rlcotrain.contradictions import can_grade, refuse_contradictions, refuse_problems
 from rlcotrain.hardware import versions
 from rlcotrain.kept import Kept
+from rlcotrain.lengths import fit_lengths
 from rlcotrain.model.agents import Agents
 from rlcotrain.model.policy import Policy
-from rlcotrain.model.source import check_shared
+from rlcotrain.model.shared import check_shared
 from rlcotrain.parts import Parts
 from rlcotrain.player import Player
 from rlcotrain.provenance import code_hash
@@ -38,22 +38,26 @@ def check(cfg: DictConfig) -> Parts:
 
     Nothing is written, no model is loaded.
     """
+    cfg = _with_watch(cfg)
     config = resolved(cfg)
     check_schema(config)
-    dataset = _make(cfg.data)
+    grader = _make(cfg.grader)
+    dataset = _make(cfg.data).usable(lambda problem: can_grade(grader, problem))
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
     verifier = _make(cfg.verifier)
-    quality = _make(cfg.quality)
+    quality, rates = _make(cfg.quality), _make(cfg.pass_at_k)
+    sampler = _make(cfg.sampler)(dataset=dataset)
+    asked = {"dataset": dataset, "grader": grader, "sampling": sampling, "seed": cfg.seed}
     parts = Parts(
         hardware=_make(cfg.hardware),
         dataset=dataset,
+        sampler=sampler,
         schedule=_make(_present(cfg).schedule),
         mix=_make(cfg.reward),
         balance=_make(cfg.balance),
         sampling=sampling,
-        evaluation=_make(cfg.evaluation)(
-            dataset=dataset, grader=_make(cfg.grader), sampling=sampling, seed=cfg.seed
-        ),
+        evaluation=_make(cfg.evaluation)(**asked),
+        pass_at_k=rates and rates(sampler=sampler, **asked),
         quality=quality and quality(dataset=dataset, verifier=verifier, seed=cfg.seed),
         verifier=verifier,
         buffer=_make(cfg.buffer),
@@ -85,13 +89,13 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
             base=next(iter(policies.values()), None) if cfg.share_base else None,
         )
     agents = Agents(policies, dict(cfg.roles), _make(cfg.engine))
-    refuse_speech(parts, agents)
+    fit_lengths(parts, agents)
     keeps = any(phase.rollouts == "shared" for phase in parts.schedule.phases)
     kept = Kept(Path(cfg.cache_dir) / "prelude", prelude_signature(resolved(cfg)))
     return Run(
         seed=cfg.seed,
         schedule=parts.schedule,
-        player=Player(Uniform(parts.dataset), agents, parts.sampling, cfg.seed, keeps),
+        player=Player(parts.sampler, agents, parts.sampling, cfg.seed, keeps),
         policies=policies,
         agents=agents,
         mix=parts.mix,
@@ -99,6 +103,7 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
         buffer=parts.buffer,
         evaluation=parts.evaluation,
         quality=parts.quality,
+        pass_at_k=parts.pass_at_k,
         record=parts.record(folder),
         checkpoints=parts.checkpoints(folder),
         kept=kept if parts.schedule.prelude else None,
@@ -124,6 +129,29 @@ def _present(cfg: DictConfig) -> DictConfig:
         for name in [name for name, phase in prelude.items() if phase.get("steps") == 0]:
             del prelude[name]
     return present
+
+
+def _with_watch(cfg: DictConfig) -> DictConfig:
+    """The configuration with the graders themselves where `grader.watch` names their options."""
+    whole = copy.deepcopy(cfg)
+    with open_dict(whole):
+        names = whole.grader.pop("watch")
+        if not OmegaConf.is_list(names):
+            raise ValueError(f"grader.watch={names}: must be a list, as in [gsm8k_strict]")
+        if names:
+            beside = {str(name): OmegaConf.load(_grader_option(str(name))) for name in names}
+            target = "rlcotrain.grader.watched.Watched"
+            whole.grader = {"_target_": target, "grader": whole.grader, "watch": beside}
+    return whole
+
+
+def _grader_option(name: str) -> Path:
+    """The file of an option. ValueError where there is none."""
+    folder = Path(__file__).parents[1] / "conf" / "grader"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise ValueError(f"grader.watch=[{name}]: no such grader; allowed: {', '.join(known)}")
+    return folder / f"{name}.yaml"
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -157,7 +185,7 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
         for name, node in config["policy"].items()
     }
     names = ["seed", "grader", "roles", "sampling", "balance"]
-    names += ["hardware", "engine", "buffer", "share_base"]
+    names += ["hardware", "engine", "buffer", "share_base", "sampler"]
     # Stages are followed by the phases, and what is paid matters only where it is learned from.
     data = {key: value for key, value in config["data"].items() if key != "stages"}
     judge = config["roles"].get("verifier")
@@ -167,7 +195,7 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
     reward = dict(config["reward"])
     if not any(set(p["train"]) - {judge} for p in paid):
         reward = {key: reward[key] for key in ("weights", "normalise")}
-    paths = [config["data"].get(key) for key in ("path", "test_path")]
+    paths = [*_paths(config["data"]), *_paths(config["sampler"])]
     paths += [node["model"].get("path") for node in policies.values()]
     return signature(
         {key: config[key] for key in names}
@@ -181,6 +209,14 @@ def prelude_signature(config: Mapping[str, Any]) -> str:
         }
         | {"lines": config["record"], "files": [_stamps(path) for path in paths if path]}
     )
+
+
+def _paths(node: Any) -> Iterator[str | None]:
+    """What is read from disk, however deep it is named."""
+    for key, value in node.items() if isinstance(node, Mapping) else ():
+        if key in ("path", "test_path", "pass_rates"):
+            yield value
+        yield from _paths(value)
 
 
 def _stamps(path: str) -> list[tuple[str, int, int]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rlcotrain.data.dataset import Dataset, Finite
 from rlcotrain.game.demonstrate import Demonstrate
-from rlcotrain.model.agents import Agents
 from rlcotrain.parts import Parts
 from rlcotrain.schedule import Phase
-from rlcotrain.types import Grader, Problem, Prompt
-from rlcotrain.verifier.llm import Llm
+from rlcotrain.types import Grader, Problem
 
 
 def refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
@@ -136,9 +133,7 @@ def _refuse_sampling(phase: Phase, parts: Parts, roles: Mapping[str, str]) -> No
 
 
 def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
-    """ValueError for a problem that a phase cannot use or the grader cannot judge."""
-    for problem in parts.evaluation.problems:
-        _check_answer(parts.evaluation.grader, problem)
+    """ValueError for problems that a phase cannot use."""
     for phase in parts.schedule.phases:
         if isinstance(phase.game, Demonstrate) and not parts.dataset.demonstrates:
             raise ValueError(
@@ -146,8 +141,13 @@ def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
                 "no judgements to imitate; must be 0"
             )
         judged = phase.game.samples and roles.get("verifier") in phase.train
-        for problem in _problems(parts.dataset, phase):
-            _check_answer(parts.evaluation.grader, problem)
+        problems = parts.sampler.problems(phase.levels)
+        if not problems and parts.schedule.total:
+            raise ValueError(
+                f"data={parts.dataset.name}: phase {phase.name} has no problems to train on; "
+                "allowed: schedule=rl schedule.steps=0, which only evaluates, or other data"
+            )
+        for problem in problems:
             if problem.answer is None and (phase.game.needs_answers or judged):
                 raise ValueError(
                     f"problem {problem.id} has no known answer, as the verifier of phase "
@@ -160,51 +160,11 @@ def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
                 )
 
 
-def _check_answer(grader: Grader, problem: Problem) -> None:
-    try:
+def can_grade(grader: Grader, problem: Problem) -> bool:
+    """Whether the grader can use the problem's answer; one that is not known is no matter to it."""
+    try:  # a border: what others wrote
         if problem.answer is not None:
-            grader.grade("", problem.answer)
-    except ValueError as error:
-        raise ValueError(f"problem {problem.id}: {error}") from None
-
-
-def refuse_speech(parts: Parts, agents: Agents) -> None:
-    """ValueError for what the policies' tokenizers cannot write, or have no room to read."""
-    marks: Sequence[str] = parts.verifier.marks if isinstance(parts.verifier, Llm) else ()
-    for mark in marks:
-        policy = agents.roles["verifier"]
-        if not agents.policies[policy].chat.can_write(mark):
-            raise ValueError(
-                f"policy.{policy}.model: its tokenizer cannot write {mark!r}, as judgements must; "
-                "choose a model whose tokenizer knows all characters"
-            )
-    policy = agents.roles["generator"]
-    chat, room = agents.policies[policy].chat, parts.sampling.max_tokens
-    asked = {problem.id: (problem, room) for problem in parts.evaluation.problems}
-    for phase in parts.schedule.phases:
-        for problem in _problems(parts.dataset, phase):
-            said = problem.solution if not phase.game.samples else None
-            needed = room if said is None else len(chat.completion_ids(said))
-            asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
-    wording = parts.dataset.wording
-    for problem, needed in asked.values():
-        prompt = Prompt(problem=problem, messages=wording.messages(problem), peers="", episode="")
-        agents.prompt_ids(policy, prompt, needed)
-    if isinstance(parts.verifier, Llm):
-        longest = max((problem for problem, _ in asked.values()), key=lambda p: len(p.question))
-        messages = wording.judge_messages(longest, "", True)
-        prompt = Prompt(problem=longest, messages=messages, peers="", episode="")
-        judge, answer = agents.roles["verifier"], parts.verifier.sampling.max_tokens
-        agents.prompt_ids(judge, prompt, room + answer)
-        for solution in parts.quality.solutions if parts.quality is not None else ():
-            messages = wording.judge_messages(solution.problem, solution.text, True)
-            prompt = Prompt(problem=solution.problem, messages=messages, peers="", episode="")
-            agents.prompt_ids(judge, prompt, answer)
-
-
-def _problems(dataset: Dataset, phase: Phase) -> Sequence[Problem]:
-    """All that a phase draws from, or the first of what has no end."""
-    levels = None if phase.levels is None else tuple(phase.levels)
-    if isinstance(dataset, Finite):
-        return dataset.train_problems(levels)
-    return [dataset.train_problem(0, levels)]
+            grader.check(problem)
+    except ValueError:
+        return False
+    return True

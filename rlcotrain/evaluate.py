@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from rlcotrain.data.dataset import Dataset
+from rlcotrain.grades import grade_metrics
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Grade, Grader, Prompt, Rollout, Sampling
+from rlcotrain.types import Grade, Grader, Problem, Prompt, Rollout, Sampling
 
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 Mode = Literal["sampled", "greedy"]
@@ -30,7 +31,11 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """One mode's answers: scores in the order of the problems, and the rows behind them."""
+    """One mode's answers: scores in the order of the problems, and the rows behind them.
+
+    What the grader could not find out (timeout, crashed) scores 0, so that every evaluation is of
+    the same problems; its share is a metric of its own.
+    """
 
     scores: np.ndarray  # [N] float64 in 0..1
     grades: list[Grade]
@@ -85,8 +90,7 @@ class Evaluation:
     @property
     def accuracies(self) -> list[str]:
         """The accuracies that every evaluation gives, of the first problems as of all."""
-        levels = sorted({problem.level for problem in self.problems[: self.between_problems]})
-        ends = ["", *(f"/level_{level}" for level in levels if len(levels) > 1)]
+        ends = ["", *(f"/{name}" for name in _groups(self.problems[: self.between_problems]))]
         return [f"accuracy/{mode}{end}" for mode in self.sampling for end in ends]
 
     def run(self, agents: Agents, role: str, num_problems: int) -> dict[str, Answers]:
@@ -106,8 +110,8 @@ class Evaluation:
         }
 
     def _grade(self, rows: list[Rollout]) -> Answers:
-        grades = [self.grader.grade(row.text, str(row.problem.answer)) for row in rows]
-        scores = np.array([grade.score for grade in grades], np.float64)
+        grades = self.grader.grade([row.text for row in rows], [row.problem for row in rows])
+        scores = np.array([grade.score or 0.0 for grade in grades], np.float64)
         return Answers(scores=scores, grades=grades, rows=rows)
 
 
@@ -151,13 +155,27 @@ def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:
                 answer, lambda row, grade: row.stop == "length"
             ),
         }
+        metrics |= {
+            f"evaluation/{name}/{mode}": share
+            for name, share in grade_metrics(answer.grades).items()
+        }
         if any(_marks(row.problem.solution) for row in answer.rows):
             metrics[f"evaluation/right_answer_wrong_step/{mode}"] = _share(answer, _is_lucky)
-        levels = sorted({row.problem.level for row in answer.rows})
-        for level in levels if len(levels) > 1 else ():
-            at = np.array([row.problem.level == level for row in answer.rows])
-            metrics[f"accuracy/{mode}/level_{level}"] = float(answer.scores[at].mean())
+        for name, places in _groups([row.problem for row in answer.rows]).items():
+            metrics[f"accuracy/{mode}/{name}"] = float(answer.scores[places].mean())
     return metrics
+
+
+def _groups(problems: Sequence[Problem]) -> dict[str, list[int]]:
+    """Where the problems of each level and of each data set stand, where there are several."""
+    groups: dict[str, list[int]] = {}
+    for names in (
+        [f"level_{problem.level}" for problem in problems],
+        [problem.task for problem in problems],
+    ):
+        for place, name in enumerate(names) if len(set(names)) > 1 else ():
+            groups.setdefault(name, []).append(place)
+    return dict(sorted(groups.items()))
 
 
 def summary(

@@ -123,6 +123,15 @@ def _tags(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _warn(parts: Parts) -> None:
+    """What a person should know before it begins."""
+    for line in (*parts.dataset.report, *parts.sampler.report):
+        say(f"data {parts.dataset.name}: {line}")
+    for phase in () if parts.dataset.endless else parts.schedule.phases:
+        if (count := len(parts.sampler.problems(phase.levels))) < phase.num_prompts:
+            say(
+                f"warning: phase {phase.name} draws {phase.num_prompts} problems a step of {count} "
+                "that there are: they repeat within a step (rollout/problems_repeated)"
+            )
     if parts.sampling.truncated:
         say(
             "warning: sampling.top_p or top_k cut the distribution that training rollouts are "

@@ -1,10 +1,11 @@
 """Numbers about a step: what is always recorded of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from rlcotrain.grades import grade_metrics
 from rlcotrain.loss.advantage import has_signal
 from rlcotrain.schedule import Phase, Position
 from rlcotrain.types import Rollout, UpdateStats
@@ -12,7 +13,7 @@ from rlcotrain.verdicts import verdict_metrics
 
 
 def row_metrics(rows: Sequence[Rollout], phase: str, train: Sequence[str]) -> dict[str, float]:
-    """Rewards, lengths, signal and verdicts of each role, as `role/quantity`.
+    """Rewards, lengths, signal, verdicts and grades of each role, as `role/quantity`.
 
     A role that only speaks in a phase is `phase/role/quantity`: what is `role/quantity` then has
     one step axis, the role's own.
@@ -41,8 +42,19 @@ def _role_metrics(role: str, mine: Sequence[Rollout]) -> dict[str, float]:
         values = [value for row in mine if (value := row.earned(stream)) is not None]
         metrics[f"reward/{stream}"] = _mean(values)
         metrics[f"reward/{stream}_missing"] = 1 - len(values) / len(mine)
+        metrics |= {f"reward/{stream}/{task}": _mean(of) for task, of in _by_task(mine, stream)}
     metrics |= verdict_metrics(mine)
+    metrics |= grade_metrics([row.grade for row in mine if row.grade is not None])
     return {f"{role}/{key}": value for key, value in metrics.items()}
+
+
+def _by_task(rows: Sequence[Rollout], stream: str) -> Iterator[tuple[str, list[float]]]:
+    """What the rows of each data set have earned, where there are several."""
+    tasks = sorted({row.problem.task for row in rows})
+    for task in tasks if len(tasks) > 1 else ():
+        earned = (row.earned(stream) for row in rows if row.problem.task == task)
+        if values := [value for value in earned if value is not None]:
+            yield task, values
 
 
 def update_metrics(role: str, stats: UpdateStats, age: int) -> dict[str, float]:

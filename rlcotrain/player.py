@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rlcotrain.data.sampler import Uniform
+from rlcotrain.data.sampler import Sampler
 from rlcotrain.model.agents import Agents
 from rlcotrain.schedule import Position, Reviews
-from rlcotrain.types import Problem, Rollout, Sampling, Turn
+from rlcotrain.types import Rollout, Sampling, Turn
 
 
 class Player:
@@ -16,13 +16,14 @@ class Player:
     """
 
     def __init__(
-        self, sampler: Uniform, agents: Agents, sampling: Sampling, seed: int, keeps: bool
+        self, sampler: Sampler, agents: Agents, sampling: Sampling, seed: int, keeps: bool
     ) -> None:
         self.sampler = sampler
         self.agents = agents
         self.sampling = sampling
         self.seed = seed
         self.keeps = keeps
+        self.repeated = 0  # problems of the newest draw that stood in it already
         self._solutions: list[Rollout] = []
         self._reused = 0  # times that the newest solutions were judged anew
 
@@ -32,6 +33,7 @@ class Player:
         turn = Turn(
             seed=self.seed,
             step=step,
+            lead=position.lead,
             group_size=phase.group_size,
             verifications=phase.verifications,
             sampling=self.sampling,
@@ -39,9 +41,11 @@ class Player:
         )
         if phase.rollouts == "shared":
             assert isinstance(phase.game, Reviews), "as the phase has checked"
+            self.repeated = 0
             return phase.game.review(self._share(phase.num_prompts), self.agents, turn)
         levels = None if phase.levels is None else tuple(phase.levels)
-        problems: list[Problem] = self.sampler.draw(phase.num_prompts, levels)
+        problems = self.sampler.draw(phase.num_prompts, levels, position.lead)
+        self.repeated = len(problems) - len({problem.id for problem in problems})
         rows = phase.game.play(problems, self.agents, turn)
         if self.keeps and phase.game.samples:
             self._solutions = [row for row in rows if row.judgement is None]

@@ -207,6 +207,13 @@ def _row_line(phase: str, step: int, row: Rollout) -> dict[str, Any]:
             for reward in row.rewards
         },
     }
+    if row.grade is not None:
+        line["grade"] = {
+            "status": row.grade.status,
+            "score": row.grade.score,
+            "extracted": row.grade.extracted,
+            "rule": row.grade.rule,
+        }
     if row.judgement is not None:
         verdict = row.judgement.verdict
         line["verdict"] = {

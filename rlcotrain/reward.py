@@ -17,7 +17,8 @@ class Mix:
 
     A stream that is not named in `weights` is recorded and not learned from. alpha goes from
     `alpha` to `alpha_end` in `anneal_steps` steps of the leading phase (the generator's), where
-    RL Tango (arXiv 2505.15034) has it fall exponentially to 1e-3, and stays there. normalise:
+    RL Tango (arXiv 2505.15034) has it fall exponentially to 1e-3, and stays there. phase_out: a
+    stream's weight falls evenly to 0 in so many steps of that phase. normalise:
     `streams` each by itself and mixed afterwards (Tango's rule); `sum` makes one number of all that
     a row has earned, weighed, and normalises that, which its authors report to be unstable.
     """
@@ -29,6 +30,7 @@ class Mix:
         anneal: Anneal,
         alpha_end: float,
         anneal_steps: int,
+        phase_out: Mapping[str, int],
         normalise: Normalise,
     ) -> None:
         for key, value in (("alpha", alpha), ("alpha_end", alpha_end)):
@@ -48,7 +50,13 @@ class Mix:
             )
         if not any(weights.values()):
             raise ValueError(f"reward.weights={dict(weights)}: at least one must not be 0")
-        self._weights = dict(weights)
+        for stream, steps in phase_out.items():
+            if stream not in weights or steps < 1:
+                raise ValueError(
+                    f"reward.phase_out.{stream}={steps}: must be 1 step or more, of a stream that "
+                    f"reward.weights names: {', '.join(weights)}"
+                )
+        self._weights, self._phase_out = dict(weights), dict(phase_out)
         self.alpha_start, self.alpha_end = alpha, alpha_end
         self.anneal, self.anneal_steps = anneal, anneal_steps
         self.normalise = normalise
@@ -76,6 +84,8 @@ class Mix:
         """Weights by stream at a step of the leading phase, counted from 0."""
         alpha = self.alpha(step)
         share = {"outcome": 1 - alpha, "step": alpha}
+        for stream, steps in self._phase_out.items():
+            share[stream] = share.get(stream, 1.0) * max(1 - step / steps, 0.0)
         return {key: weight * share.get(key, 1.0) for key, weight in self._weights.items()}
 
     def weigh(self, rows: Sequence[Rollout], step: int) -> tuple[list[Rollout], dict[str, float]]:

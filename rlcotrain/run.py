@@ -16,6 +16,7 @@ from rlcotrain.kept import Kept
 from rlcotrain.labelled import VerifierQuality
 from rlcotrain.model.agents import Agents
 from rlcotrain.model.policy import Policy
+from rlcotrain.pass_at_k import PassAtK
 from rlcotrain.player import Player
 from rlcotrain.record import Record
 from rlcotrain.reward import Balance, Mix
@@ -37,6 +38,7 @@ class Run:
     buffer: Buffer
     evaluation: Evaluation
     quality: VerifierQuality | None
+    pass_at_k: PassAtK | None
     record: Record
     checkpoints: Checkpoints
     kept: Kept | None

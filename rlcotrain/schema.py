@@ -20,7 +20,7 @@ PLAIN = (int, float, bool, str, type(None), Any)
 ROOT = (
     *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
-    *("balance", "quality", "share_base"),
+    *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
 )
 TRACKING = ("uri", "experiment", "parent", "sweep", "label")

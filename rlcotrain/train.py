@@ -96,7 +96,10 @@ def _step(run: Run, position: Position) -> dict[str, float]:
     run.agents.sync()
     clock.lap("update")
     run.schedule.observe()
-    whole = clock.metrics(rollouts) | {"rollout/rows_dropped": float(dropped)}
+    whole = clock.metrics(rollouts) | {
+        "rollout/rows_dropped": float(dropped),
+        "rollout/problems_repeated": float(run.player.repeated),
+    }
     whole["reward/alpha"] = run.mix.alpha(position.lead)
     run.record.line(
         phase.name, position.step, on_its_axis(position, run.schedule.leader, metrics, whole)
@@ -167,6 +170,8 @@ def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
     answers = evaluation.run(run.agents, "generator", count)
     verdicts = {} if run.quality is None else run.quality.run(run.agents, whole)
     metrics = accuracy_metrics(answers) | verdicts
+    if run.pass_at_k is not None and moment == "start":
+        metrics |= run.pass_at_k.run(run.agents, "generator", run.record.folder)
     run.record.line("evaluate", done, metrics)
     if whole:
         run.scores[moment] = {mode: answer.scores for mode, answer in answers.items()}

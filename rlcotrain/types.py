@@ -9,9 +9,9 @@ prediction made at t. The shift by one happens in one place, `rlcotrain.model.lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 Messages = tuple[dict[str, str], ...]
 Stop = Literal["stop", "length"]
-GradeStatus = Literal["ok", "no_answer", "unparsable"]
+GradeStatus = Literal["ok", "no_answer", "unparsable", "timeout", "crashed"]
 VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One question. `answer` is None where no gold label exists; `level` 1 is easy."""
+    """One question. `answer` is None where no gold label exists; `level` 1 is easy, 0 unknown.
+
+    task: the data set it is of, by which graders and metrics tell them apart. columns: its row as
+    the source has it, for graders that read more than the answer.
+    """
 
     id: str
     question: str
@@ -36,6 +40,7 @@ class Problem:
     level: int = 1
     subject: str = ""
     task: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,16 +65,35 @@ class Reward:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Grade:
+    """What a grader (a program) says of a completion, and how it came to it.
+
+    score: in 0..1 (1 = right); None, which is no zero, where it could not find out (status timeout
+        or crashed).
+    extracted: the answer it found; rule: how it looked for it.
+    watched: what graders that ride along say, by name.
+    """
+
+    score: float | None
+    extracted: str | None
+    rule: str
+    status: GradeStatus
+    watched: tuple[tuple[str, Grade], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """What a verifier says of a solution. `score` in 0..1 (1 = right), None: nothing said.
 
     `steps` holds a mark in 0..1 for every reasoning step; empty where there are none to go by.
+    `grade`: what a grader that was asked said.
     """
 
     score: float | None
     steps: tuple[float, ...] = ()
     status: VerdictStatus = "ok"
     extracted: str | None = None
+    grade: Grade | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +140,7 @@ class Rollout:
     weight: float = 1.0  # multiplies the advantage: class balance, duplicates
     advantages: np.ndarray | None = None  # [T] float32
     judgement: Judgement | None = None  # of a verifier's row: what it said, and what is so
+    grade: Grade | None = None  # of a solution that a grader was asked about
 
     def give(
         self, stream: str, value: float, part: str = "", start: int = 0, end: int | None = None
@@ -136,16 +161,6 @@ class Rollout:
         """Raw sum of one stream, None where the row goes without it."""
         values = [reward.value for reward in self.rewards if reward.stream == stream]
         return sum(values) if values else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Grade:
-    """What a grader (a program) says of an answer: a score in 0..1, and how it came to it."""
-
-    score: float
-    extracted: str | None
-    rule: str
-    status: GradeStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,19 +243,33 @@ class Completion:
 
 
 class Grader(Protocol):
-    """A program that compares a completion with the known answer."""
+    """A program that compares completions with what is known of their problems, a batch at once.
 
-    def grade(self, text: str, answer: str) -> Grade: ...
+    It never raises on what a model wrote; `check` raises ValueError where the known answer is of no
+    use to it.
+    """
+
+    def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]: ...
+
+    def check(self, problem: Problem) -> None: ...
+
+
+class Bonus(Protocol):
+    """What rows earn on a stream of its own, whatever a verifier says; None: goes without."""
+
+    def pay(self, rows: Sequence[Rollout]) -> list[float | None]: ...
 
 
 class Wording(Protocol):
     """How a data set speaks to models, and how its solutions fall into steps (rlcotrain.data)."""
 
-    def messages(self, problem: Problem) -> Messages: ...
+    def messages(self, problem: Problem, lead: int | None = None) -> Messages: ...
 
     def judge_messages(self, problem: Problem, solution: str, finished: bool) -> Messages: ...
 
     def steps(self, text: str, finished: bool) -> list[tuple[int, int]]: ...
+
+    def tagged(self) -> Wording: ...
 
 
 class Task(Protocol):
@@ -258,7 +287,8 @@ class Task(Protocol):
 class Turn:
     """How a game is to be played now: all that a draw's seed derives from, and how to ask.
 
-    group_size: solutions a problem; verifications: judgements a solution.
+    group_size: solutions a problem; verifications: judgements a solution; lead: steps that the
+    leading phase has done.
     """
 
     seed: int
@@ -267,6 +297,7 @@ class Turn:
     sampling: Sampling
     task: Task
     verifications: int = 1
+    lead: int = 0
 
 
 class Speakers(Protocol):

@@ -57,7 +57,33 @@ def timeless(file: Path) -> list[dict[str, Any]]:
 
 def gsm8k(folder: Path) -> Path:
     """A folder with 20 problems as GSM8K has them, to train on and to be tested on."""
-    rows = [f'{{"question": "{n}+1?", "answer": "#### {n + 1}"}}\n' for n in range(20)]
-    for split in ("train", "test"):
+    for split, first in (("train", 0), ("test", 20)):
+        numbers = range(first, first + 20)
+        rows = [f'{{"question": "{n}+1?", "answer": "#### {n + 1}"}}\n' for n in numbers]
         (folder / f"{split}.jsonl").write_text("".join(rows))
+    return folder
+
+
+def competition(folder: Path) -> Path:
+    """A folder of worked sums in the files, and with the fields, of conf/data's competitions."""
+    trained = ("train.jsonl", "aime_1983_2023.jsonl")
+    tested = ("test.jsonl", "aime24.jsonl", "amc23.jsonl", "olympiadbench.jsonl")
+    for start, names in ((0, trained), (20, (*tested, "beyond_aime.jsonl"))):
+        rows = [
+            {
+                "problem": f"{n}+1?",
+                "answer": str(n + 1),
+                "final_answer": [str(n + 1)],
+                "solution": f"It is $\\boxed{{{n + 1}}}$.",
+                "level": f"Level {1 + n % 2}",
+                "type": "Prealgebra",
+                "id": n,
+                "messages": [{"role": "user", "content": f"{n}+1?"}],
+                "ground_truth": str(n + 1),
+                "dataset": "MATH",
+            }
+            for n in range(start, start + 20)
+        ]
+        for name in names:
+            (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

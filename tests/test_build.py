@@ -337,12 +337,22 @@ def test_imitation_of_what_has_no_solutions(tmp_path: Path, sums: Path) -> None:
     check(jsonl(tmp_path, sums, "schedule=single", "data.solution_field=solution"))
 
 
-def test_answers_that_the_grader_cannot_read(tmp_path: Path, sums: Path) -> None:
+def test_answers_that_the_grader_cannot_read_are_left_out_and_counted(
+    tmp_path: Path, sums: Path
+) -> None:
     with sums.open("a") as stream:
         stream.write(json.dumps({"question": "Who?", "answer": "nobody"}) + "\n")
-    message = "problem sums/41: known answer 'nobody' is no number, as grader=number needs"
-    assert_refused(jsonl(tmp_path, sums), message)
-    check(jsonl(tmp_path, sums, "grader=exact"))
+    parts = check(jsonl(tmp_path, sums))
+    assert "sums/41" not in {problem.id for problem in parts.sampler.problems(None)}
+    note = "1 rows left out, the grader cannot use their answer: first sums/41 ('nobody')"
+    assert note in parts.dataset.report
+    every = check(jsonl(tmp_path, sums, "grader=exact"))
+    assert "sums/41" in {problem.id for problem in every.sampler.problems(None)}
+
+
+def test_an_answer_that_no_problem_gives_the_grader(tmp_path: Path) -> None:
+    config = compose(tmp_path, *SMALL, *ALONE, "data=last_letters", "schedule=rl")
+    assert_refused(config, "problem last_letters/train/0: the grader cannot use its answer '")
 
 
 def test_problems_without_answers_want_a_verifier_that_needs_none(
@@ -370,32 +380,33 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     assert_refused(config, f"model.path={tmp_path}/nowhere: no config.json there; give a folder")
 
 
-def test_a_prompt_longer_than_the_limit_is_refused_before_the_first_step(
-    tmp_path: Path, sums: Path
+def test_problems_that_are_too_long_are_left_out_of_training_and_counted(
+    tmp_path: Path, sums: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """However late it would have been drawn."""
+    """Two questions of 90 digits; for imitation these fit, but a solution of 100 does not."""
+    long = [{"question": "7" * 90 + f"+{n}?", "answer": "8", "solution": "8"} for n in (1, 2)]
+    long.append({"question": "1+1?", "answer": "2", "solution": "2" * 100})
     with sums.open("a") as stream:
-        stream.write(json.dumps({"question": "7" * 90 + "+1?", "answer": "8"}) + "\n")
-    config = jsonl(tmp_path, sums, "model.max_length=100")
-    folder = tmp_path / "run"
-    message = r"model\.max_length=100: problem sums/41 has a prompt of 92 tokens and needs 16 more"
-    with pytest.raises(ValueError, match=message):
-        run(config, folder)
-    assert not (folder / "metrics.jsonl").exists() and not (folder / "checkpoints").exists()
-    shorter = jsonl(tmp_path, sums, "model.max_length=108")
-    build(shorter, check(shorter), folder)
+        stream.write("".join(json.dumps(row) + "\n" for row in long))
+    words = ("data.solution_field=solution", "model.max_length=100")
+    for schedule, count in (("rl", 2), ("imitate", 1)):
+        config = jsonl(tmp_path, sums, *words, f"schedule={schedule}")
+        parts = check(config)
+        build(config, parts, tmp_path / "run")
+        told = f"data sums: {count} problems left out of training, with their completions they are"
+        assert told in capfd.readouterr().err
+        drawn = {problem.id for problem in parts.sampler.problems(None)}
+        gone = {"sums/41", "sums/42"} if schedule == "rl" else {"sums/43"}
+        assert {"sums/41", "sums/42", "sums/43"} - drawn == gone
 
 
-def test_a_solution_longer_than_the_limit_is_refused_before_the_first_step(
-    tmp_path: Path, sums: Path
-) -> None:
-    with sums.open("a") as stream:
-        long = {"question": "1+1?", "answer": "2", "solution": "2" * 100}
-        stream.write(json.dumps(long) + "\n")
-    words = ("data.solution_field=solution", "schedule=imitate", "model.max_length=100")
-    config = jsonl(tmp_path, sums, *words)
-    message = r"model\.max_length=100: problem sums/41 has a prompt of 3 tokens and needs 101 more"
-    with pytest.raises(ValueError, match=message):
+def test_held_out_problems_that_are_too_long_are_refused(tmp_path: Path, sums: Path) -> None:
+    """Leaving them out would make it another test."""
+    config = jsonl(tmp_path, sums, "model.max_length=20")
+    message = (
+        r"model\.max_length=20: problem sums/\d+ has a prompt of [56] tokens and needs 16 more "
+    )
+    with pytest.raises(ValueError, match=message + r"for the completion \(.* are too long\)"):
         build(config, check(config), tmp_path / "run")
 
 

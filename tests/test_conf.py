@@ -1,6 +1,8 @@
 """Every option under conf/ composes, and every key of it is used by what it configures."""
 
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 from rlcotrain.build import check, resolved
 from rlcotrain.job import run
-from tests.runs import ALONE, CONF, SMALL, compose, gsm8k
+from tests.runs import ALONE, CONF, SMALL, competition, compose, gsm8k
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "local")
 OPTIONS = [
@@ -16,12 +18,26 @@ OPTIONS = [
     for group in GROUPS
     for file in sorted((CONF / group).rglob("*.yaml"))
 ]
+COMPETITIONS = [
+    f"data={name}"
+    for name in ("math", "aime", "amc", "olympiadbench", "beyond_aime", "allenai_rlvr")
+]
+needs_gym = pytest.mark.skipif(
+    find_spec("reasoning_gym") is None, reason="the package reasoning-gym is not installed"
+)
+EVALUATION_ONLY = ["schedule=rl", "schedule.steps=0"]
 # What an option does not go without. Options that are not here go with what conf/config.yaml says.
 NEEDS = {
+    "data=allenai_rlvr": ["schedule=rl"],
+    **{f"data={name}": EVALUATION_ONLY for name in ("amc", "olympiadbench", "beyond_aime")},
+    "data=last_letters": ["grader=exact"],
+    "data=reasoning_gym": ["schedule=rl"],
+    "evaluation=pass_at_k": ["pass_at_k.split=test", "pass_at_k.num_problems=5"],
     "evaluation=verifier": ["verifier=llm"],
     "game=demonstrate": ["loss=nll", "verifier=llm", "schedule.cycle.solve.train=[verifier]"],
     "game=imitate": ["loss=nll"],
     "loss=nll": ["game=imitate"],
+    "sampler=staged": ["data.stages.train=null"],
     "reward=steps": ["verifier=llm_steps"],
     "reward=tango": ["verifier=llm_steps"],
     **{
@@ -49,12 +65,35 @@ def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
         files = [f"model.path={checkpoint}"]
     elif option == "data=jsonl":
         files = [f"data.path={sums}", "data.solution_field=solution", "evaluation.num_problems=2"]
+    elif option in ("grader=choice", "grader=last_letters"):
+        lettered = sums.with_name("lettered.jsonl")
+        lettered.write_text(re.sub(r'"answer": "\d+"', '"answer": "B"', sums.read_text()))
+        files = ["data=jsonl", f"data.path={lettered}", "data.solution_field=solution"]
+        files = [*files, "evaluation.num_problems=2"]
+    elif option == "grader=function":
+        files = ["grader.path=tests.grader.rewards.holds_answer"]
     elif option == "data=gsm8k":
         files = [f"data.path={gsm8k(sums.parent)}"]
+    elif option == "data=mixed":
+        (folder := sums.parent / "math").mkdir()
+        files = [f"data.sets.gsm8k.path={gsm8k(sums.parent)}"]
+        files += [f"data.sets.math.path={competition(folder)}"]
+    elif option in COMPETITIONS:
+        files = [f"data.path={competition(sums.parent)}", "evaluation.num_problems=1"]
+    elif option == "sampler=easy_to_hard":
+        rates = sums.parent / "rates.jsonl"
+        rates.write_text('{"id": "gsm8k/train/1", "n": 4, "c": 3}\n')
+        files = ["data=gsm8k", f"data.path={gsm8k(sums.parent)}", f"sampler.pass_rates={rates}"]
     return [*ALONE, *NEEDS.get(option, []), *files]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param(option, marks=needs_gym if option == "data=reasoning_gym" else ())
+        for option in OPTIONS
+    ],
+)
 def test_every_option_composes_and_passes_the_check(
     option: str, tmp_path: Path, sums: Path, checkpoint: Path
 ) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def answers(texts: Sequence[str], levels: Sequence[int], stop: Stop = "stop") ->
         said(text, problem(number, level), stop=stop)
         for number, (text, level) in enumerate(zip(texts, levels, strict=True))
     ]
-    grades = [GRADER.grade(row.text, str(row.problem.answer)) for row in rows]
+    grades = [GRADER.grade_one(row.text, str(row.problem.answer)) for row in rows]
     return Answers(scores=np.array([grade.score for grade in grades]), grades=grades, rows=rows)
 
 
@@ -109,13 +110,25 @@ def test_accuracy_by_level_and_what_is_odd() -> None:
     assert found["accuracy/greedy_low"] < 0.8 < found["accuracy/greedy_high"]
 
 
+def test_accuracy_of_each_data_set_where_there_are_several() -> None:
+    found = answers(["1", "2", "no", "4"], [1, 1, 1, 1])
+    tasks = ["gsm8k", "math", "math", "math"]
+    rows = [
+        replace(row, problem=replace(row.problem, task=task))
+        for row, task in zip(found.rows, tasks, strict=True)
+    ]
+    metrics = accuracy_metrics({"greedy": replace(found, rows=rows)})
+    assert metrics["accuracy/greedy"] == 0.75 and metrics["accuracy/greedy/gsm8k"] == 1.0
+    assert metrics["accuracy/greedy/math"] == pytest.approx(2 / 3)
+
+
 def test_what_says_nothing_is_not_recorded() -> None:
     found = accuracy_metrics({"greedy": answers(["1", "2"], [3, 3], stop="length")})
     assert not [key for key in found if "level" in key], "there is but one level"
     assert found["evaluation/stop_length_fraction/greedy"] == 1.0
     bare = Problem(id="p", question="0+1?", answer="1", solution="1")
     row = said("1", bare)
-    grades = [GRADER.grade("1", "1")]
+    grades = [GRADER.grade_one("1", "1")]
     found = accuracy_metrics({"greedy": Answers(scores=np.ones(1), grades=grades, rows=[row])})
     assert not [key for key in found if "wrong_step" in key], "the solution has no marked steps"
 

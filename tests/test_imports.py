@@ -12,18 +12,18 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A room imports from lower floors only, so never from a neighbour.
 FLOORS = (
     {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen", "schema"},
-    {"loss", "data", "grader", "reward", "engine"},
+    {"loss", "data", "grader", "reward", "engine", "grades"},
     {"model"},
     {"verifier"},
     {"game"},
     {"schedule", "buffer", "evaluate", "verdicts"},
-    {"measure", "labelled"},
+    {"measure", "labelled", "pass_at_k"},
     {"player"},
     {"checkpoint", "kept", "record"},
     {"tracking", "plots", "sweep", "conversations"},
     {"run"},
     {"train", "parts"},
-    {"contradictions"},
+    {"contradictions", "lengths"},
     {"build"},
     {"job"},
     {"launch", "launcher"},
@@ -41,8 +41,11 @@ SEES_ONLY = {
 }
 # Rooms that grow by adding files: those know their room's shared bases and not each other.
 SHARED = {
-    "data": {"wording", "dataset", "rows"},
-    "grader": {"answer_tag"},
+    "data": {"wording", "dataset", "rows", "boxed", "generated", "pass_rates"},
+    "grader": {
+        *("answer_tag", "single", "numerals", "passage", "stated", "latex", "minerva_form"),
+        *("closed_form", "compared", "pool", "symbolic"),
+    },
     "game": {"outcome"},
     "verifier": {"judgement"},
 }
@@ -54,8 +57,10 @@ HOMES = {
     "transformers": {"model", "engine"},
     "peft": {"model", "engine"},
     "datasets": {"data"},
+    "reasoning_gym": {"data", "grader"},
     "math_verify": {"grader"},
     "sympy": {"grader"},
+    "latex2sympy2_extended": {"grader"},
     "lm_eval": {"evaluate"},
     "matplotlib": {"plots", "sweep"},
     "pydantic": {"schema"},
@@ -64,7 +69,7 @@ HOMES = {
 }
 # Seconds to import: inside functions only. torch may stand on top, in its own rooms.
 HEAVY = {"mlflow", "vllm", "transformers", "peft", "datasets", "math_verify", "sympy", "lm_eval"}
-HEAVY |= {"matplotlib"}
+HEAVY |= {"matplotlib", "reasoning_gym", "latex2sympy2_extended"}
 
 
 class Import(NamedTuple):

@@ -201,7 +201,7 @@ def test_canaries_solve_nothing() -> None:
     assert len({row.problem.id for row in made.canaries}) == 4
     grader = Number(tolerance=0.0)
     for row in made.canaries:
-        assert grader.grade(row.text, str(row.problem.answer)).score == 0.0
+        assert grader.grade_one(row.text, str(row.problem.answer)).score == 0.0
 
 
 def test_a_real_policy_is_asked() -> None:

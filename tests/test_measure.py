@@ -85,6 +85,20 @@ def test_a_verifiers_numbers_by_hand() -> None:
     assert all(key.startswith("verifier/") for key in found)
 
 
+def test_rewards_of_each_data_set_where_there_are_several() -> None:
+    def earned(task: str, value: float) -> Rollout:
+        made = row(task, 2, 0.0).give("outcome", value)
+        return replace(made, problem=replace(made.problem, task=task))
+
+    rows = [earned("math", 1.0), earned("math", 0.0), earned("math", 0.0), earned("gsm8k", 1.0)]
+    found = row_metrics(rows, "solve", ["generator"])
+    assert found["generator/reward/outcome"] == 0.5
+    assert found["generator/reward/outcome/math"] == pytest.approx(1 / 3)
+    assert found["generator/reward/outcome/gsm8k"] == 1.0
+    alone = row_metrics(rows[:3], "solve", ["generator"])
+    assert "generator/reward/outcome/math" not in alone, "there is but one"
+
+
 def test_a_role_that_only_speaks_is_told_apart_by_its_phase() -> None:
     """In the verifier's step the generator's rows are on the verifier's axis."""
     rows = [row("one", 2, 0.0).give("outcome", 1.0), judged(1.0, True)]

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from rlcotrain.data.sampler import Uniform
+from rlcotrain.data.dataset import Finite
+from rlcotrain.data.sampler import Sampler
 from rlcotrain.engine.transformers_engine import TransformersEngine
 from rlcotrain.game.solve import Solve
 from rlcotrain.grader.number import Number
@@ -52,7 +54,9 @@ def agents() -> Agents:
 
 
 def player(agents: Agents, keeps: bool = True) -> Player:
-    return Player(Uniform(chains()), agents, Sampling(max_tokens=5), 0, keeps)
+    return Player(
+        Sampler(chains(), "uniform", None, 0.0, 1.0, None), agents, Sampling(max_tokens=5), 0, keeps
+    )
 
 
 def solutions(rows: list[Rollout]) -> list[Rollout]:
@@ -131,3 +135,35 @@ def test_a_state_is_no_view_of_the_player(agents: Agents) -> None:
     made.next(position(), 1)
     made.next(position("shared"), 2)
     assert state["solutions"][0].episode == "0/0/0" and state["reused"] == 0
+
+
+def test_examples_are_phased_out_by_the_leading_phases_steps(agents: Agents) -> None:
+    data = chains()
+    examples = [{"question": "1+1?", "answer": "2"}]
+    data.wording = replace(data.wording, examples=examples, examples_until=4)
+    asked = Player(
+        Sampler(data, "uniform", None, 0.0, 1.0, None), agents, Sampling(max_tokens=5), 0, False
+    )
+    lengths = []
+    for lead in (0, 3, 4):
+        rows = asked.next(replace(position(), lead=lead), 100 + lead)
+        texts = {
+            agents.policies["generator"].chat.decode(row.prompt_ids) for row in solutions(rows)
+        }
+        lengths.append({"1+1? 2" in text for text in texts})
+    assert lengths == [{True}, {True}, {False}]
+
+
+def test_problems_that_come_twice_in_a_draw_are_counted(agents: Agents) -> None:
+    """Two problems, three a step: the third is the next epoch's first."""
+    problems = [chains().train_problem(i, (2,)) for i in range(4)]
+    few = Finite("few", chains().wording, problems[:2], problems[2:], 0, {})
+    small = Player(
+        Sampler(few, "uniform", None, 0.0, 1.0, None), agents, Sampling(max_tokens=5), 0, False
+    )
+    small.next(position(), 0)
+    assert small.repeated == 1
+    small.next(position(num_prompts=2), 1)
+    assert small.repeated in (0, 1)
+    small.next(position(num_prompts=1), 2)
+    assert small.repeated == 0

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlcotrain.job import run
-from tests.runs import ALONE, SMALL, compose, lines
+from tests.runs import ALONE, SMALL, TINY, competition, compose, lines
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 FEW = (
@@ -46,6 +46,68 @@ def test_gsm8k_with_a_checkpoint_from_disk(
     assert [line["step"] for line in found if line["phase"] == "solve"] == [0, 1]
     for row in lines(tmp_path / "run" / "rollouts.jsonl"):
         assert row["problem"].startswith("gsm8k/train/") and len(row["text"]) > 0
+
+
+DATA = REAL.parent
+MATH = (f"path={DATA}/math", "test.file=test_dev_half.jsonl")
+SETS = {
+    "gsm8k": [f"data.path={REAL}"],
+    "math": [f"data.{word}" for word in MATH],
+    "aime": [f"data.path={DATA}/aime"],
+    "mixed": [f"data.sets.gsm8k.path={REAL}", *(f"data.sets.math.{word}" for word in MATH)],
+    "jsonl": [f"data.path={DATA}/math/amc23.jsonl", "data.question_field=problem"],
+}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data are not at {DATA}")
+@pytest.mark.parametrize("name", SETS)
+def test_a_step_of_training_on_real_data(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model reads bytes: what is too long for it is left out, and said."""
+    words = (f"data={name}", *SETS[name], "grader=exact", "model.max_length=8192")
+    config = compose(tmp_path, *SMALL, *TINY, *FEW, *words)
+    run(config, tmp_path / "run")
+    told = capfd.readouterr().err
+    assert "problems to train on" in told
+    found = [row for row in lines(tmp_path / "run" / "metrics.jsonl") if row["phase"] == "solve"]
+    assert [row["step"] for row in found] == [0, 1]
+    assert all(row["rollout/problems_repeated"] == 0 for row in found)
+    if name == "mixed":
+        (start, *_) = [
+            row for row in lines(tmp_path / "run" / "metrics.jsonl") if row["phase"] == "evaluate"
+        ]
+        assert {"accuracy/sampled/gsm8k", "accuracy/sampled/math"} <= set(start)
+    for row in lines(tmp_path / "run" / "rollouts.jsonl"):
+        assert row["problem"].startswith(("gsm8k/", "math/", "aime/", "amc23/"))
+
+
+def test_data_smaller_than_a_batch_repeat_and_are_told(
+    tmp_path: Path, sums: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Three problems, five a step: two come again, each step."""
+    rows = sums.read_text().splitlines(keepends=True)
+    (tmp_path / "few.jsonl").write_text("".join(rows[:3]))
+    (tmp_path / "test.jsonl").write_text("".join(rows[10:20]))
+    words = (f"data.path={tmp_path}/few.jsonl", f"data.test_path={tmp_path}/test.jsonl")
+    words += ("data=jsonl", "schedule.cycle.solve.num_prompts=5", "tracking=none")
+    config = compose(tmp_path, *SMALL, *TINY, *FEW, *words)
+    run(config, tmp_path / "run")
+    message = "warning: phase solve draws 5 problems a step of 3 that there are: they repeat"
+    assert message in capfd.readouterr().err
+    found = [row for row in lines(tmp_path / "run" / "metrics.jsonl") if row["phase"] == "solve"]
+    assert [row["rollout/problems_repeated"] for row in found] == [2.0, 2.0]
+
+
+def test_data_for_evaluation_only(tmp_path: Path) -> None:
+    """They are evaluated where nothing is trained, and refused where something would be."""
+    words = (*SMALL, *TINY, *FEW, "data=amc", f"data.path={competition(tmp_path)}")
+    words += ("sampling.max_tokens=4",)
+    with pytest.raises(ValueError, match=r"data=amc: phase solve has no problems to train on"):
+        run(compose(tmp_path, *words), tmp_path / "run")
+    run(compose(tmp_path, *words, "schedule.steps=0"), tmp_path / "run")
+    found = lines(tmp_path / "run" / "metrics.jsonl")
+    assert {row["phase"] for row in found} == {"evaluate"}
 
 
 def test_text_is_cut_at_the_stop_strings(tmp_path: Path, checkpoint: Path, sums: Path) -> None:

@@ -17,6 +17,7 @@ def mix(**changes: Any) -> Mix:
         "anneal": "exponential",
         "alpha_end": 1e-3,
         "anneal_steps": 200,
+        "phase_out": {},
         "normalise": "streams",
     }
     return Mix(**fields | changes)

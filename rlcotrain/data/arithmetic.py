@@ -28,6 +28,7 @@ from rlcotrain.data.dataset import (
     is_held_out,
     known_levels,
 )
+from rlcotrain.data.generated import Endless
 from rlcotrain.data.wording import Wording
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, StepTruth
@@ -60,7 +61,7 @@ class Step(NamedTuple):
         return self.left + self.operand
 
 
-class Arithmetic:
+class Arithmetic(Endless):
     """Problems made as they are drawn. What a draw is depends on (seed, split, index) only.
 
     judge_slip_rate: how often a demonstrated judgement with errors of its own recomputes wrongly.

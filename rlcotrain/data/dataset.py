@@ -1,18 +1,20 @@
 """What every data set offers, and what the finite ones share."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Protocol
+from typing import Protocol, Self
 
-from rlcotrain.data.wording import Wording
 from rlcotrain.seeds import derive_seed
-from rlcotrain.types import Problem, StepTruth
+from rlcotrain.types import Problem, StepTruth, Wording
 
 Levels = tuple[int, ...] | None  # None: every level the data set has
 # Choices of levels by name, for schedules and evaluation to refer to: short, train, test ...
 Stages = Mapping[str, Sequence[int] | None]
+Keep = Callable[[Problem], bool]
+Rank = Callable[[Problem], float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,16 +34,28 @@ class Dataset(Protocol):
     """An endless seeded stream to train on, and a fixed list to be tested on that it never shows.
 
     The test list does not depend on the seed: runs of different seeds answer the same questions.
-    demonstrates: whether it can show how a solution is judged.
+    demonstrates: whether it can show how a solution is judged. endless: whether problems are made
+    as they are drawn, so that no list holds them. report: what a person should know of what was
+    read, and of what was left out.
     """
 
     name: str
     wording: Wording
     demonstrates: bool
+    endless: bool
+    report: Sequence[str]
 
     def train_problem(self, index: int, levels: Levels) -> Problem: ...
 
+    def train_problems(self, levels: Levels) -> Sequence[Problem]: ...
+
+    def arranged(self, keep: Keep, rank: Rank | None = None) -> "Dataset": ...
+
+    def usable(self, keep: Keep) -> "Dataset": ...
+
     def test_problems(self, count: int, levels: Levels) -> list[Problem]: ...
+
+    def num_tests(self, levels: Levels) -> int: ...
 
     def truth(self, problem: Problem, steps: Sequence[str]) -> tuple[StepTruth, ...] | None: ...
 
@@ -53,10 +67,12 @@ class Dataset(Protocol):
 class Finite:
     """Two lists of problems as a data set; the training list is shuffled anew every epoch.
 
-    Which step of a solution is wrong, such data cannot tell.
+    A question to be tested on is never trained on. A list to train on that is empty is for
+    evaluation only. Which step of a solution is wrong, such data cannot tell.
     """
 
     demonstrates = False
+    endless = False
 
     def __init__(
         self,
@@ -66,21 +82,69 @@ class Finite:
         test: list[Problem],
         seed: int,
         stages: Stages,
+        notes: Sequence[str] = (),
     ) -> None:
-        check_stages(name, stages, sorted({problem.level for problem in train}))
+        check_stages(name, stages, sorted({problem.level for problem in train or test}))
+        asked = {folded(problem) for problem in test}
+        apart = [problem for problem in train if folded(problem) not in asked]
+        doubles = len(train) - len(apart)
         self.name = name
         self.wording = wording
         self.seed = seed
-        self._train = train
+        self.report = [
+            f"{len(apart)} problems to train on, {len(test)} to be tested on",
+            *([f"{doubles} rows left out of training, they are tested on"] if doubles else []),
+            *notes,
+        ]
+        self._train = apart
+        self._rank: Rank | None = None
         # A file is often sorted by subject or level: its first n rows would be no fair sample.
         self._test = [test[i] for i in epoch_order(len(test), derive_seed(name, "test"), 0)]
-        self._pools: dict[Levels, list[Problem]] = {None: train}
+        self._pools: dict[Levels, list[Problem]] = {None: apart}
+        self._orders: dict[Levels, tuple[int, Sequence[int]]] = {}  # of the newest epoch
 
     def train_problem(self, index: int, levels: Levels) -> Problem:
         """Problem `index` of the stream; each epoch shows every problem of `levels` once."""
         pool = self.train_problems(levels)
+        assert pool, f"data set {self.name!r} has no problems to train on, as the start has checked"
         epoch, position = divmod(index, len(pool))
-        return pool[epoch_order(len(pool), self.seed, epoch)[position]]
+        return pool[self._order(pool, levels, epoch)[position]]
+
+    def _order(self, pool: Sequence[Problem], levels: Levels, epoch: int) -> Sequence[int]:
+        """Where in the pool the problems of an epoch stand: shuffled, or by rank and then so."""
+        newest, order = self._orders.get(levels, (None, ()))
+        if newest != epoch:
+            order = epoch_order(len(pool), self.seed, epoch)
+            if (rank := self._rank) is not None:
+                order = sorted(order, key=lambda place: rank(pool[place]))
+            self._orders[levels] = epoch, order
+        return order
+
+    def arranged(self, keep: Keep, rank: Rank | None = None) -> Self:
+        """The same with those training problems only; the least `rank` comes first, if given."""
+        other = copy.copy(self)
+        other._train = [problem for problem in self._train if keep(problem)]
+        other._rank = self._rank if rank is None else rank
+        other._pools, other._orders = {None: other._train}, {}
+        return other
+
+    def usable(self, keep: Keep) -> Self:
+        """The same with those problems only, to train and to be tested on. ValueError without."""
+        other = self.arranged(keep)
+        other._test = [problem for problem in self._test if keep(problem)]
+        gone = [problem for problem in self._train + self._test if not keep(problem)]
+        if gone:
+            other.report = [
+                *self.report,
+                f"{len(gone)} rows left out, the grader cannot use their answer: first "
+                f"{gone[0].id} ({gone[0].answer!r:.40})",
+            ]
+        if not other._test or (self._train and not other._train):
+            raise ValueError(
+                f"data set {self.name!r}: the grader can use too few of its answers, as it cannot "
+                f"{gone[0].answer!r:.40} of {gone[0].id}; expected another grader"
+            )
+        return other
 
     def train_problems(self, levels: Levels) -> list[Problem]:
         """All that the stream consists of."""
@@ -93,6 +157,10 @@ class Finite:
         pool = at_levels(self.name, self._test, levels)
         check_count(self.name, count, len(pool))
         return pool[:count]
+
+    def num_tests(self, levels: Levels) -> int:
+        """How many problems there are to be tested on."""
+        return len(at_levels(self.name, self._test, levels))
 
     def truth(self, problem: Problem, steps: Sequence[str]) -> tuple[StepTruth, ...] | None:
         """None: the steps of a solution are not known to be right or wrong."""
@@ -137,6 +205,11 @@ def known_levels(name: str, levels: Levels, known: Sequence[int]) -> tuple[int, 
     if not chosen or not set(chosen) <= set(known):
         raise ValueError(f"levels={list(chosen)}: data set {name!r} has levels {list(known)}")
     return chosen
+
+
+def folded(problem: Problem) -> str:
+    """What a question says, whatever white space it is written with."""
+    return " ".join(problem.question.split())
 
 
 def is_held_out(question: str, share: float) -> bool:

@@ -5,15 +5,14 @@ compares answers.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
 from rlcotrain.data.dataset import LabelledSolution, Levels, check_count, epoch_order
 from rlcotrain.data.rows import Row, read_rows
-from rlcotrain.data.wording import CLOSE, OPEN, Wording
+from rlcotrain.data.wording import CLOSE, OPEN
 from rlcotrain.seeds import derive_seed
-from rlcotrain.types import Problem, StepTruth
+from rlcotrain.types import Problem, StepTruth, Wording
 
 SPLITS = ("gsm8k", "math", "olympiadbench", "omnimath")
 KEY = "quality.path"
@@ -28,7 +27,7 @@ class ProcessBench:
     name = "processbench"
 
     def __init__(self, path: str, wording: Wording) -> None:
-        self.wording = replace(wording, step_style="tag")
+        self.wording = wording.tagged()
         self.path = path
         files = {split: split_file(Path(path), split) for split in SPLITS}
         self.splits = {

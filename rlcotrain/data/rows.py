@@ -3,10 +3,15 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from rlcotrain.types import Problem
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,26 @@ class Row:
             held = "is missing" if field not in self.values else f"holds {value!r:.60}"
             fields = ", ".join(map(repr, self.values))
             raise self.error(f"field {field!r} {held}, expected text or a number (has: {fields})")
-        return str(value)
+        # Tables of the hub hold whole numbers as 27.0, which no answer looks like.
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+    def texts(self, field: str) -> list[str]:
+        """The same of a field that may also hold a list of them."""
+        value = self.values.get(field)
+        if not isinstance(value, list) or not value:
+            return [self.text(field)]
+        return [Row(self.source, self.line, {field: part}).text(field) for part in value]
+
+    def question(self, field: str) -> str:
+        """A field that holds a text, or messages, the last of which is asked."""
+        value = self.values.get(field)
+        if isinstance(value, list) and value and isinstance(value[-1], dict):
+            return Row(self.source, self.line, value[-1]).text("content")
+        return self.text(field)
+
+    def holds(self, field: str) -> bool:
+        """Whether the field is there and says something."""
+        return self.values.get(field) is not None
 
     def holds_null(self, field: str) -> bool:
         """Whether the field is there and says that nothing is known."""
@@ -39,7 +63,11 @@ class Row:
 
     def error(self, problem: str) -> ValueError:
         """The error to raise, with the place in front."""
-        return ValueError(f"{self.source} line {self.line}: {problem}")
+        return ValueError(f"{self.place}: {problem}")
+
+    @property
+    def place(self) -> str:
+        return f"{self.source} line {self.line}"
 
 
 def read_rows(path: Path, key: str) -> list[Row]:
@@ -47,10 +75,69 @@ def read_rows(path: Path, key: str) -> list[Row]:
     source = f"{key}: {path}"
     if not path.is_file():
         raise ValueError(f"{source} does not exist; expected a .jsonl or .jsonl.gz file")
-    rows = [_parse(source, number, line) for number, line in _lines(path, source) if line.strip()]
+    filled = (numbered for numbered in _lines(path, source) if numbered[1].strip())
+    rows = gather(filled, lambda numbered: _parse(source, *numbered))
     if not rows:
         raise ValueError(f"{source} is empty; expected one JSON object a line")
     return rows
+
+
+def hub_rows(name: str, config: str | None, split: str) -> list[Row]:
+    """The rows of a split of a data set on the Hugging Face hub.
+
+    ValueError where neither the hub nor its cache on this machine has them.
+    """
+    from datasets import load_dataset  # heavy, and needed only without a path
+
+    try:
+        rows = load_dataset(name, config, split=split)
+    except OSError as error:
+        raise ValueError(
+            f"data.path=null asks the hub for {name}, which does not answer ({error}); "
+            "expected a folder that holds its files"
+        ) from error
+    return [Row(f"{name} {split}", i, dict(row)) for i, row in enumerate(rows, start=1)]
+
+
+def read_problems(
+    rows: Sequence[Row], read: Callable[[Row], Problem]
+) -> tuple[list[Problem], list[str]]:
+    """Every row as `read` gives it, and what is to be told of rows that were left out.
+
+    That are those whose answer says nothing: none could be graded against it. ValueError for rows
+    that cannot be read and for ids that come twice, with the first of them and their number.
+    """
+    problems, lines = gather(rows, read), dict[str, int]()
+    pairs = list(zip(rows, problems, strict=True))
+    doubles = [
+        (row, problem)
+        for row, problem in pairs
+        if lines.setdefault(problem.id, row.line) != row.line
+    ]
+    if doubles:
+        row, problem = doubles[0]
+        raise row.error(
+            f"id {problem.id!r} is that of line {lines[problem.id]}; "
+            f"{len(doubles)} of {len(rows)} lines repeat an id"
+        )
+    mute = [row for row, problem in pairs if problem.answer == ""]
+    notes = [f"{len(mute)} rows left out, no usable answer: first {mute[0].place}"] if mute else []
+    return [problem for problem in problems if problem.answer != ""], notes
+
+
+def gather(items: Iterable[Item], make: Callable[[Item], Made]) -> list[Made]:
+    """`make` of every item. ValueError with the first error and the number of all."""
+    made, wrong = list[Made](), list[ValueError]()
+    for item in items:
+        try:  # a border: what others wrote
+            made.append(make(item))
+        except ValueError as error:
+            wrong.append(error)
+    if wrong:
+        raise ValueError(f"{wrong[0]} ({len(wrong)} of {len(made) + len(wrong)} lines)") from wrong[
+            0
+        ]
+    return made
 
 
 def _lines(path: Path, source: str) -> Iterator[tuple[int, bytes]]:
@@ -66,9 +153,13 @@ def _lines(path: Path, source: str) -> Iterator[tuple[int, bytes]]:
 def _parse(source: str, number: int, line: bytes) -> Row:
     place = f"{source} line {number}"
     try:
-        values = json.loads(line)
+        values = json.loads(line, parse_constant=_refuse)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{place} is no JSON ({error}); expected one object a line") from error
     if not isinstance(values, dict):
         raise ValueError(f"{place} holds a {type(values).__name__}; expected one object a line")
     return Row(source, number, values)
+
+
+def _refuse(word: str) -> None:
+    raise json.JSONDecodeError(f"{word} is no number", word, 0)

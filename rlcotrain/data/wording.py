@@ -1,8 +1,10 @@
 """How a problem is put to the models, where a reply ends, and where its steps do."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlcotrain.types import Messages, Problem
@@ -16,6 +18,9 @@ PLACE = re.compile(r"\{(question|solution|count)\}")
 class Wording:
     """`template` is the user's message; `stop` are the strings that end a completion.
 
+    prefix: how every completion begins, read by the model and not said by it.
+    examples: {question, answer} pairs that stand before the question, in words of `template`. Over
+    `examples_until` steps they are phased out, the last of them first; None keeps them.
     max_tokens: room for a completion, unless `sampling.max_tokens` says otherwise.
     step_style: a solution's steps are `<step>...</step>` (tag) or lines (line; not `####` ones).
     judge_template: what the verifier reads; judge_system, judge_stop and judge_tokens likewise.
@@ -23,6 +28,9 @@ class Wording:
 
     template: str = "{question}"
     system: str | None = None
+    prefix: str = ""
+    examples: Sequence[Mapping[str, str]] = ()
+    examples_until: int | None = None
     stop: Sequence[str] = ()
     max_tokens: int = 512
     step_style: StepStyle = "tag"
@@ -40,10 +48,37 @@ class Wording:
                         f"data.wording.{key}={getattr(self, key)!r} must contain {{{place}}}"
                     )
 
-    def messages(self, problem: Problem) -> Messages:
-        """The system message, if there is one, then the question as the user's message."""
+        for example in self.examples:
+            if set(example) != {"question", "answer"}:
+                raise ValueError(
+                    f"data.wording.examples: holds {dict(example)!r:.60}, expected question and "
+                    "answer of each"
+                )
+        if self.examples_until is not None and self.examples_until < 1:
+            raise ValueError(
+                f"data.wording.examples_until={self.examples_until}: must be 1 or more, or null"
+            )
+
+    def messages(self, problem: Problem, lead: int | None = None) -> Messages:
+        """The system message, if there is one, then the question as the user's message.
+
+        lead: steps that the leading phase has done, None: as at the end of training. A `prefix` is
+        the beginning of an assistant's message.
+        """
+        asked = [f"{self._ask(one['question'])} {one['answer']}" for one in self.shown(lead)]
+        speech = _speech(self.system, "\n\n".join([*asked, self._ask(problem.question)]))
+        return (*speech, {"role": "assistant", "content": self.prefix}) if self.prefix else speech
+
+    def shown(self, lead: int | None) -> Sequence[Mapping[str, str]]:
+        """The examples of a step: ceil(n * (1 - lead / examples_until)) of n."""
+        if self.examples_until is None:
+            return self.examples
+        left = self.examples_until - (self.examples_until if lead is None else lead)
+        return self.examples[: -(-len(self.examples) * max(left, 0) // self.examples_until)]
+
+    def _ask(self, question: str) -> str:
         # replace, not format: a template may hold other braces, as in "put it in \boxed{}".
-        return _speech(self.system, self.template.replace("{question}", problem.question))
+        return self.template.replace("{question}", question)
 
     def judge_messages(self, problem: Problem, solution: str, finished: bool) -> Messages:
         """What the verifier reads: the question, the solution in marked steps, their number."""
@@ -54,6 +89,10 @@ class Wording:
         # One pass: a solution that says {question} must not be filled in.
         text = PLACE.sub(lambda place: parts[place[1]], self.judge_template)
         return _speech(self.judge_system, text)
+
+    def tagged(self) -> Wording:
+        """The same for solutions whose steps are tagged."""
+        return replace(self, step_style="tag")
 
     def steps(self, text: str, finished: bool) -> list[tuple[int, int]]:
         """(start, end) characters of every step; one that the length limit cut has no end."""

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def head_logits(model: PreTrainedModel, hidden_NH: torch.Tensor) -> torch.Tensor:
-    """[N, V] float32 logits of hidden states, whatever autocast is on around."""
+    """[N, V] float32 logits of hidden states, whatever autocast is on around.
+
+    Softly capped where the model does so: cap * tanh(logits / cap).
+    """
     with torch.autocast(hidden_NH.device.type, enabled=False):
         logits: torch.Tensor = model.get_output_embeddings()(hidden_NH.float())
-    return logits
+    cap = getattr(model.config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -1,6 +1,7 @@
 """Rows made from worked solutions; nothing is sampled. With the loss nll this is SFT."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rlcotrain.game.outcome import ask
 from rlcotrain.model.agents import Agents
@@ -24,17 +25,16 @@ class Imitate:
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]:
         """ValueError for a problem without a worked solution."""
         texts = [_solution(problem) for problem in problems]
-        return [
-            self._graded(row)
-            for role in self.roles
-            for row in agents.say(role, ask(problems, turn, role), texts)
+        rows = [
+            row for role in self.roles for row in agents.say(role, ask(problems, turn, role), texts)
         ]
-
-    def _graded(self, row: Rollout) -> Rollout:
-        answer = row.problem.answer
-        if answer is None:
-            return row
-        return row.give("outcome", self.grader.grade(row.text, answer).score, part="correct")
+        known = [i for i, row in enumerate(rows) if row.problem.answer is not None]
+        said, asked = [rows[i].text for i in known], [rows[i].problem for i in known]
+        for i, grade in zip(known, self.grader.grade(said, asked), strict=True):
+            rows[i] = replace(rows[i], grade=grade)
+            if grade.score is not None:
+                rows[i] = rows[i].give("outcome", grade.score, part="correct")
+        return rows
 
 
 def _solution(problem: Problem) -> str:

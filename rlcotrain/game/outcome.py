@@ -1,6 +1,7 @@
 """What games of one answer have in common: a prompt a problem, and rewards from verdicts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rlcotrain.types import Problem, Prompt, Rollout, Speakers, Turn, Verdict
 
@@ -10,7 +11,7 @@ def ask(problems: Sequence[Problem], turn: Turn, role: str) -> list[Prompt]:
     return [
         Prompt(
             problem=problem,
-            messages=turn.task.wording.messages(problem),
+            messages=turn.task.wording.messages(problem, turn.lead),
             peers=f"{turn.step}/{position}/{role}",
             episode=f"{turn.step}/{position}",
         )
@@ -21,13 +22,16 @@ def ask(problems: Sequence[Problem], turn: Turn, role: str) -> list[Prompt]:
 def reward(
     rows: Sequence[Rollout], verdicts: Sequence[Verdict], agents: Speakers, turn: Turn
 ) -> list[Rollout]:
-    """Rows with their verdicts on the streams `outcome` and `step`.
+    """Rows with their grades, and their verdicts on the streams `outcome` and `step`.
 
     Without a score, or without one mark a step, a row goes without that stream.
     """
+    graded = [
+        replace(row, grade=verdict.grade) for row, verdict in zip(rows, verdicts, strict=True)
+    ]
     scored = [
         row if verdict.score is None else row.give("outcome", verdict.score, part="correct")
-        for row, verdict in zip(rows, verdicts, strict=True)
+        for row, verdict in zip(graded, verdicts, strict=True)
     ]
     return [
         _reward_steps(row, verdict.steps, agents, turn) if verdict.steps else row

@@ -1,10 +1,10 @@
 """The generator answers, the verifier judges: most schemes live here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rlcotrain.game.outcome import ask, reward
-from rlcotrain.types import Problem, Rollout, Speakers, Turn, Verifier
+from rlcotrain.types import Bonus, Problem, Rollout, Speakers, Turn, Verifier
 
 
 class Solve:
@@ -15,9 +15,17 @@ class Solve:
 
     samples = True
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, bonuses: Mapping[str, Bonus] | None = None) -> None:
+        """bonuses: what solutions earn beside the verdict, by stream."""
         self.verifier = verifier
-        self.streams = verifier.streams
+        self.bonuses = dict(bonuses or {})
+        for stream in self.bonuses:
+            if stream in verifier.streams:
+                raise ValueError(
+                    f"bonus.{stream}: the verifier pays that stream; choose another name than "
+                    f"{', '.join(verifier.streams)}"
+                )
+        self.streams = (*verifier.streams, *self.bonuses)
         self.needs_answers = verifier.needs_answers
 
     def play(self, problems: list[Problem], agents: Speakers, turn: Turn) -> list[Rollout]:
@@ -36,4 +44,10 @@ class Solve:
         """The same for solutions that are already there, without what they earned before."""
         rows = [replace(row, rewards=()) for row in rows]
         verdicts, judgements = self.verifier.judge(rows, agents, turn)
-        return reward(rows, verdicts, agents, turn) + judgements
+        rows = reward(rows, verdicts, agents, turn)
+        for stream, bonus in self.bonuses.items():
+            rows = [
+                row if value is None else row.give(stream, value)
+                for row, value in zip(rows, bonus.pay(rows), strict=True)
+            ]
+        return rows + judgements

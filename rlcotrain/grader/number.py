@@ -9,6 +9,7 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
 from rlcotrain.grader.answer_tag import tagged_answer
+from rlcotrain.grader.single import Single
 from rlcotrain.types import Grade, GradeStatus
 
 # A minus after a digit, a letter or a bracket subtracts: 16-3 ends in 3, x = -3 in -3.
@@ -22,7 +23,7 @@ NUMBER = re.compile(
 QUIET = Context(prec=1000, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 
 
-class Number:
+class Number(Single):
     """Right within `tolerance`, an absolute difference; 0 asks for the same number exactly."""
 
     def __init__(self, *, tolerance: float) -> None:
@@ -30,7 +31,7 @@ class Number:
             raise ValueError(f"grader.tolerance={tolerance} must be a number >= 0")
         self.tolerance = Decimal(str(tolerance))
 
-    def grade(self, text: str, answer: str) -> Grade:
+    def grade_one(self, text: str, answer: str) -> Grade:
         """1 where the numbers agree, 0 elsewhere. ValueError where `answer` is no number."""
         known = read(answer.strip())
         if known is None:

@@ -49,14 +49,16 @@ class Chat:
         return np.asarray(ids, np.int32)
 
     def render(self, messages: Messages) -> str:
-        """The text that the model reads."""
+        """The text that the model reads. A last message of the assistant begins its reply."""
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        asked = list(messages[:-1] if begun else messages)
         if self.style == "raw":
-            return "\n".join(message["content"] for message in messages)
+            return "\n".join(message["content"] for message in asked) + begun
         text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, **self.template_options
+            asked, tokenize=False, add_generation_prompt=True, **self.template_options
         )
         assert isinstance(text, str)
-        return text
+        return text + begun
 
     def completion_ids(self, text: str) -> np.ndarray:
         """[T] int32 of a text the model should have said, its end-of-sequence token included."""

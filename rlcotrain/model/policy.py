@@ -21,7 +21,8 @@ from rlcotrain.loss.objective import Loss
 from rlcotrain.model.logprobs import check_head
 from rlcotrain.model.optimizer import Descent, Optimizer
 from rlcotrain.model.passes import Pass, passes
-from rlcotrain.model.source import Source, load_shared
+from rlcotrain.model.shared import load_shared
+from rlcotrain.model.source import Source
 from rlcotrain.model.tally import Tally
 from rlcotrain.types import Rollout, UpdateStats
 

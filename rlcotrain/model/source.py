@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,14 +15,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ExportDtype = Literal["float32", "bfloat16", "float16"]
-# What may stand in model.lora where a base is shared: nothing that writes to its weights, trains
-# them, or makes a policy start as anything but the base.
-SHARED_LORA = (
-    *("r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "use_rslora"),
-    *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "use_dora"),
-)
-SHARED_INITS = (True, "gaussian")
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Source(Protocol):
@@ -32,7 +24,7 @@ class Source(Protocol):
     rates: Mapping[str, float]  # learning rates that fit this model, for others to refer to
     steps: Mapping[str, int]  # of what it must learn before RL, likewise; 0: it brings the skill
     gradient_checkpointing: bool
-    export_dtype: ExportDtype
+    export_dtype: Dtype
 
     def check(self) -> None: ...
 
@@ -58,7 +50,7 @@ class Tiny:
     rates: Mapping[str, float]
     steps: Mapping[str, int]
     gradient_checkpointing: bool
-    export_dtype: ExportDtype
+    export_dtype: Dtype
 
     def check(self) -> None:
         """ValueError for sizes that make no model."""
@@ -102,29 +94,38 @@ class Pretrained:
 
     path: a folder that holds it; null loads `name` from the hub. `chat` says how a prompt is
     written: `raw` for base models, `template` for instruct models, whose template is told
-    `template_options`. `lora` is null or a table of peft's LoraConfig (r, lora_alpha ...).
+    `template_options`. stop_tokens: what ends a completion beside the ends that its files name.
+    `lora` is null or a table of peft's LoraConfig (r, lora_alpha ...). dtype: of the weights; half
+    precision loses small updates, so only a frozen base, below adapters in float32, may have it.
     """
 
     name: str
     path: str | None
     chat: Style
     template_options: Mapping[str, Any]
+    stop_tokens: Sequence[str]
+    dtype: Dtype
     max_length: int
     attention: str
     lora: dict[str, Any] | None
     rates: Mapping[str, float]
     steps: Mapping[str, int]
     gradient_checkpointing: bool
-    export_dtype: ExportDtype
+    export_dtype: Dtype
 
     def check(self) -> None:
         """ValueError if `path` holds no model or `lora` no adapters; nothing is loaded."""
         self._folder()
+        if self.dtype != "float32" and self.lora is None:
+            raise ValueError(
+                f"model.dtype={self.dtype}: trained weights would lose small updates; allowed: "
+                "float32, or model.lora, which freezes them"
+            )
         if self.lora is not None:
             _lora_config(self.lora)
 
     def load(self, seed: int) -> tuple[PreTrainedModel, Chat]:
-        """Weights in float32 on the CPU. Raises ValueError if `path` holds no model."""
+        """Weights on the CPU. Raises ValueError if `path` holds no model that could be used."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         _show_no_bars()
@@ -133,11 +134,13 @@ class Pretrained:
         if self.chat == "template" and not tokenizer.chat_template:
             raise ValueError(f"model.chat=template: {where} has no chat template; use chat=raw")
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            where, dtype=torch.float32, attn_implementation=self.attention
+            where, dtype=getattr(torch, self.dtype), attn_implementation=self.attention
         )
+        if self.dtype != "float32":
+            _widen_head(model)
         if self.lora is not None:
-            model = _with_lora(model, self.lora, seed)
-        stop_ids = _stop_ids(model, tokenizer)
+            model = with_lora(model, self.lora, seed)
+        stop_ids = _stop_ids(model, tokenizer, self.stop_tokens)
         return model, Chat(tokenizer, self.chat, stop_ids, self.max_length, self.template_options)
 
     def _folder(self) -> Path | None:
@@ -189,7 +192,7 @@ def _lora_config(options: dict[str, Any]) -> LoraConfig:
         raise ValueError(f"model.lora: {error}; see peft's LoraConfig") from None
 
 
-def _with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> PreTrainedModel:
+def with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> PreTrainedModel:
     """The model with adapters put into its layers; only they are trainable."""
     from peft import get_peft_model
 
@@ -198,53 +201,30 @@ def _with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> Pr
         return get_peft_model(model, _lora_config(options))  # type: ignore[return-value]
 
 
-def check_shared(source: Source, base: Source) -> None:
-    """ValueError unless a policy of `source` can share the frozen base of one of `base`."""
-    table = getattr(source, "lora", None)
-    if table is None:
+def _widen_head(model: PreTrainedModel) -> None:
+    """The output layer in float32, as rlcotrain.engine.head wants it."""
+    if model.config.tie_word_embeddings:
         raise ValueError(
-            "share_base=true: model.lora is null, so nothing is frozen; needs a model with "
-            "adapters, as model=qwen3_0.6b_lora"
+            "model.dtype: the model ties its embeddings to its output layer, which is float32; "
+            "allowed: float32"
         )
-    if source != base:
-        found = f"{type(source).__name__} and {type(base).__name__}"
-        if isinstance(source, Pretrained) and isinstance(base, Pretrained):
-            keys = [key.name for key in fields(source)]
-            key = next(key for key in keys if getattr(source, key) != getattr(base, key))
-            found = f"model.{key}={getattr(source, key)!r} and {getattr(base, key)!r}"
-        raise ValueError(f"share_base=true: needs the same model for both policies, not {found}")
-    for key, value in table.items():
-        if key == "init_lora_weights" and value not in SHARED_INITS:
-            raise ValueError(f"share_base=true: model.lora.{key}={value}: allowed: {SHARED_INITS}")
-        if key not in (*SHARED_LORA, "init_lora_weights"):
-            raise ValueError(
-                f"share_base=true: model.lora.{key}={value}: allowed keys: "
-                f"{', '.join(SHARED_LORA)}, init_lora_weights"
-            )
+    head = model.get_output_embeddings().float()
+    head.register_forward_pre_hook(lambda module, given: (given[0].float(),))
 
 
-def load_shared(source: Source, seed: int, base: Source, model: PreTrainedModel) -> PreTrainedModel:
-    """A model of `source` with adapters of its own on the frozen tensors of `model`, a `base`.
-
-    Bit for bit what source.load(seed) gives, but its parameters without a gradient and its buffers
-    are those of `model`, on whose device it is. Raises ValueError where `check_shared` does.
-    """
-    check_shared(source, base)
-    assert isinstance(source, Pretrained) and source.lora is not None
-    # deepcopy takes what its memo names for already copied: modules are copied, no tensor is.
-    memo: dict[int, Any] = {id(kept): kept for kept in (*model.parameters(), *model.buffers())}
-    copied: Any = copy.deepcopy(model, memo)
-    bare = copied.unload()  # of the other's adapters, which stay as they are in `model`
-    return _with_lora(bare, source.lora, seed)
-
-
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _stop_ids(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, others: Sequence[str]
+) -> list[int]:
     """Every token id that ends a completion: an instruct model has several."""
     config = getattr(model, "generation_config", None)
     ids = config.eos_token_id if config is not None and config.eos_token_id is not None else []
     found = {ids} if isinstance(ids, int) else set(ids)
     if tokenizer.eos_token_id is not None:
         found.add(tokenizer.eos_token_id)
+    for token in others:
+        if (known := tokenizer.get_vocab().get(token)) is None:
+            raise ValueError(f"model.stop_tokens: the tokenizer knows no token {token!r}")
+        found.add(known)
     if not found:
         raise ValueError(
             "model: neither the generation config nor the tokenizer names an eos token"

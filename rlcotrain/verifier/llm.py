@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from rlcotrain.types import (
+    Grade,
     Grader,
     Judgement,
     Prompt,
@@ -77,11 +78,12 @@ class Llm:
         self, rollouts: list[Rollout], agents: Speakers, turn: Turn
     ) -> tuple[list[Verdict], list[Rollout]]:
         """One verdict a row, and `turn.verifications` judgements a row, all asked in one batch."""
-        rows = self.ask(rollouts, agents, turn, self.sampling)
+        grades = self._grades(rollouts)
+        rows = self._ask(rollouts, grades, agents, turn, self.sampling)
         count = turn.verifications
         verdicts = [
-            self._verdict(rollout, rows[i * count : (i + 1) * count])
-            for i, rollout in enumerate(rollouts)
+            self._verdict(rollout, grade, rows[i * count : (i + 1) * count])
+            for i, (rollout, grade) in enumerate(zip(rollouts, grades, strict=True))
         ]
         return verdicts, [self._pay(row) for row in rows]
 
@@ -92,6 +94,16 @@ class Llm:
 
         Only judgements of one solution are peers.
         """
+        return self._ask(rollouts, self._grades(rollouts), agents, turn, sampling)
+
+    def _ask(
+        self,
+        rollouts: Sequence[Rollout],
+        grades: Sequence[Grade | None],
+        agents: Speakers,
+        turn: Turn,
+        sampling: Sampling,
+    ) -> list[Rollout]:
         wording = turn.task.wording
         prompts = [
             Prompt(
@@ -105,23 +117,28 @@ class Llm:
         said = agents.sample(
             "verifier", prompts, turn.verifications, sampling, turn.seed, turn.step
         )
-        facts = [self._facts(row, turn) for row in rollouts]
+        pairs = zip(rollouts, grades, strict=True)
+        facts = [self._facts(row, grade, turn) for row, grade in pairs]
         return [
             replace(row, judgement=self._read(row, facts[i // turn.verifications]))
             for i, row in enumerate(said)
         ]
 
-    def _facts(self, judged: Rollout, turn: Turn) -> Judgement:
+    def _grades(self, rollouts: Sequence[Rollout]) -> list[Grade | None]:
+        """The grader's word on each solution, None where no answer is known."""
+        known = [i for i, row in enumerate(rollouts) if row.problem.answer is not None]
+        texts, problems = [rollouts[i].text for i in known], [rollouts[i].problem for i in known]
+        found = dict(zip(known, self.grader.grade(texts, problems), strict=True))
+        return [found.get(i) for i in range(len(rollouts))]
+
+    def _facts(self, judged: Rollout, grade: Grade | None, turn: Turn) -> Judgement:
         """What is known of a solution, before anything is said of it."""
         spans = turn.task.wording.steps(judged.text, judged.stop == "stop")
         steps = [judged.text[start:end] for start, end in spans]
-        answer = judged.problem.answer
-        right = None
-        if answer is not None:
-            right = self.grader.grade(judged.text, answer).score >= 0.5
+        score = None if grade is None else grade.score
         return Judgement(
             verdict=Verdict(score=None, status="missing"),
-            right=right,
+            right=None if score is None else score >= 0.5,
             count=len(steps),
             steps=turn.task.truth(judged.problem, steps),
         )
@@ -130,29 +147,33 @@ class Llm:
         count = facts.count if self.steps else None
         return replace(facts, verdict=read(row.text, row.stop, count))
 
-    def _verdict(self, judged: Rollout, rows: Sequence[Rollout]) -> Verdict:
+    def _verdict(self, judged: Rollout, grade: Grade | None, rows: Sequence[Rollout]) -> Verdict:
         """What the judgements of one solution come to: means over those that can be read."""
         verdicts = [row.judgement.verdict for row in rows if row.judgement is not None]
         clear = [verdict for verdict in verdicts if verdict.status == "ok"]
         scores = [verdict.score for verdict in clear if verdict.score is not None]
         marks = np.mean([verdict.steps for verdict in clear], axis=0).tolist() if clear else ()
-        score = None
-        if self.gold_weight == 1:
-            score = self._gold(judged)
-        elif scores:
-            gold = self._gold(judged) if self.gold_weight > 0 else 0.0
-            score = self.gold_weight * gold + (1 - self.gold_weight) * float(np.mean(scores))
-        return Verdict(
-            score=score, steps=tuple(marks), status="ok" if clear else verdicts[0].status
-        )
-
-    def _gold(self, judged: Rollout) -> float:
-        if judged.problem.answer is None:
+        if self.gold_weight > 0 and grade is None:
             raise ValueError(
                 f"problem {judged.problem.id!r} has no known answer, as "
                 f"verifier.gold_weight={self.gold_weight} needs; 0 does without"
             )
-        return self.grader.grade(judged.text, judged.problem.answer).score
+        return Verdict(
+            score=self._mixed(None if grade is None else grade.score, scores),
+            steps=tuple(marks),
+            status="ok" if clear else verdicts[0].status,
+            grade=grade,
+        )
+
+    def _mixed(self, gold: float | None, scores: Sequence[float]) -> float | None:
+        """Grader and verdicts as gold_weight weighs them; None where one that counts is missing."""
+        if self.gold_weight > 0 and gold is None:
+            return None
+        if self.gold_weight == 1:
+            return gold
+        if not scores:
+            return None
+        return self.gold_weight * (gold or 0.0) + (1 - self.gold_weight) * float(np.mean(scores))
 
     def _pay(self, row: Rollout) -> Rollout:
         """The row with what its judgement earned; without a known answer it goes without."""

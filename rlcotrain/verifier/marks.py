@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 
 from rlcotrain.seeds import derive_seed
-from rlcotrain.types import Grader, Rollout, Speakers, Turn, Verdict
+from rlcotrain.types import Grade, Grader, Rollout, Speakers, Turn, Verdict
 
 Shuffle = Literal["none", "steps", "rows", "all"]
 
@@ -43,7 +43,8 @@ class Marks:
         """One verdict a row; ValueError for a problem whose steps the data cannot judge."""
         rng = Random(derive_seed(turn.seed, turn.step, "marks"))
         marks = [self._marks(rollout, turn, rng) for rollout in rollouts]
-        scores = [self._score(rollout) for rollout in rollouts]
+        grades = self._grades(rollouts)
+        scores = [grade.score for grade in grades]
         if self.shuffle == "steps":
             marks = _dealt(marks, rng)
         elif self.shuffle in ("rows", "all"):
@@ -56,8 +57,8 @@ class Marks:
             order = _exchanged([(r.peers, 0) for r in rollouts], rng)
             scores = [scores[i] for i in order]
         return [
-            Verdict(score=score, steps=tuple(line))
-            for score, line in zip(scores, marks, strict=True)
+            Verdict(score=score, steps=tuple(line), grade=grade)
+            for score, line, grade in zip(scores, marks, grades, strict=True)
         ], []
 
     def _marks(self, rollout: Rollout, turn: Turn, rng: Random) -> list[float]:
@@ -72,10 +73,12 @@ class Marks:
         flags = [rng.random() < (self.false_flags if step.right else self.recall) for step in truth]
         return [float(not flag) for flag in flags]
 
-    def _score(self, rollout: Rollout) -> float:
-        if rollout.problem.answer is None:
-            raise ValueError(f"problem {rollout.problem.id!r} has no known answer to grade by")
-        return self.grader.grade(rollout.text, rollout.problem.answer).score
+    def _grades(self, rollouts: Sequence[Rollout]) -> list[Grade]:
+        problems = [rollout.problem for rollout in rollouts]
+        for problem in problems:
+            if problem.answer is None:
+                raise ValueError(f"problem {problem.id!r} has no known answer to grade by")
+        return self.grader.grade([rollout.text for rollout in rollouts], problems)
 
 
 def _dealt(marks: Sequence[Sequence[float]], rng: Random) -> list[list[float]]:

@@ -1,10 +1,13 @@
 """A program judges: each row against the known answer of its problem."""
 
-from rlcotrain.types import Grader, Rollout, Speakers, Turn, Verdict
+from rlcotrain.types import Grade, Grader, Rollout, Speakers, Turn, Verdict
 
 
 class Rule:
-    """The grader's score is the verdict; a row that gives no answer is wrong, and so is judged."""
+    """The grader's score is the verdict; a row that gives no answer is wrong, and so is judged.
+
+    Where the grader could not find out (timeout, crashed), the verdict is missing.
+    """
 
     needs_answers = True
     streams = ("outcome",)
@@ -19,14 +22,21 @@ class Rule:
 
         ValueError for a problem without a known answer.
         """
-        return [self._verdict(rollout) for rollout in rollouts], []
+        problems = [rollout.problem for rollout in rollouts]
+        for problem in problems:
+            if problem.answer is None:
+                raise ValueError(
+                    f"problem {problem.id!r} has no known answer, as verifier=rule needs; "
+                    "verifier=majority does without"
+                )
+        grades = self.grader.grade([rollout.text for rollout in rollouts], problems)
+        return [_verdict(grade) for grade in grades], []
 
-    def _verdict(self, rollout: Rollout) -> Verdict:
-        problem = rollout.problem
-        if problem.answer is None:
-            raise ValueError(
-                f"problem {problem.id!r} has no known answer, as verifier=rule needs; "
-                "verifier=majority does without"
-            )
-        grade = self.grader.grade(rollout.text, problem.answer)
-        return Verdict(score=grade.score, extracted=grade.extracted)
+
+def _verdict(grade: Grade) -> Verdict:
+    return Verdict(
+        score=grade.score,
+        status="ok" if grade.score is not None else "missing",
+        extracted=grade.extracted,
+        grade=grade,
+    )

@@ -79,3 +79,32 @@ def test_files_tell_nothing_of_steps() -> None:
     message = "quality.path=null: data set 'toy' has no solutions with known errors"
     with pytest.raises(ValueError, match=message):
         finite().labelled(1, None)
+
+
+def test_an_arranged_stream_keeps_what_it_is_told_and_the_least_rank_comes_first() -> None:
+    small = finite().arranged(lambda problem: problem.id in {"train1", "train2", "train4"})
+    assert sorted(ids([small.train_problem(i, None) for i in range(3)])) == [
+        *("train1", "train2", "train4")
+    ]
+    ranked = small.arranged(lambda problem: True, lambda problem: -int(problem.id[-1]))
+    order = ids([ranked.train_problem(i, None) for i in range(6)])
+    assert order == ["train4", "train2", "train1"] * 2
+    assert len(finite().train_problems(None)) == 10, "the first is as it was"
+
+
+def test_two_streams_of_levels_do_not_disturb_each_other() -> None:
+    """Orders of an epoch are remembered: drawing in turn gives what drawing apart does."""
+    apart = finite()
+    whole = [ids([apart.train_problem(i, levels) for i in range(7)]) for levels in ((1,), (2,))]
+    turns = finite()
+    mixed = [(turns.train_problem(i, (1,)), turns.train_problem(i, (2,))) for i in range(7)]
+    assert [ids(list(stream)) for stream in zip(*mixed, strict=True)] == whole
+
+
+def test_answers_that_the_grader_cannot_use_are_left_out_and_counted() -> None:
+    usable = finite().usable(lambda problem: not problem.id.endswith(("3", "5")))
+    assert (len(usable.train_problems(None)), usable.num_tests(None)) == (8, 4)
+    note = "4 rows left out, the grader cannot use their answer: first train3 (None)"
+    assert usable.report == ["10 problems to train on, 6 to be tested on", note]
+    with pytest.raises(ValueError, match="the grader can use too few of its answers"):
+        finite().usable(lambda problem: problem.id.startswith("train"))

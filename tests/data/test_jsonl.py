@@ -23,6 +23,7 @@ def jsonl(path: str, **changes: Any) -> Jsonl:
         "answer_field": "a",
         "solution_field": None,
         "level_field": None,
+        "id_field": None,
         "stages": {},
         "wording": Wording(),
     }
@@ -70,6 +71,16 @@ def test_a_test_question_in_the_training_file_is_not_trained_on(tmp_path: Path) 
     other = write(tmp_path / "b.jsonl", [{"q": "y", "a": 2}])
     data = jsonl(path, test_path=other)
     assert {data.train_problem(i, None).question for i in range(4)} == {"x"}
+
+
+def test_ids_of_the_files_own(tmp_path: Path) -> None:
+    rows = [{"q": f"{i}", "a": i, "key": f"k{i}"} for i in range(40)]
+    data = jsonl(write(tmp_path / "a.jsonl", rows), id_field="key")
+    assert data.train_problem(0, None).id.startswith("a/k")
+    again = write(tmp_path / "b.jsonl", [*rows, rows[3], rows[5]])
+    message = r"b\.jsonl line 41: id 'b/k3' is that of line 4; 2 of 42 lines repeat an id"
+    with pytest.raises(ValueError, match=message):
+        jsonl(again, id_field="key")
 
 
 @pytest.mark.parametrize(

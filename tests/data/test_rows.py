@@ -26,6 +26,8 @@ def test_packed_files_read_the_same(tmp_path: Path) -> None:
         (b'{"x": 1}\n\n[1]\n', r"a\.jsonl line 3 holds a list; expected one object a line"),
         (b'{"x": "\xff"}\n', r"a\.jsonl line 1 is no JSON .*utf-8"),
         (b'{"x": ' + b"[" * 100_000, r"a\.jsonl line 1 is no JSON .*recursion"),
+        (b'{"x": NaN}\n', r"a\.jsonl line 1 is no JSON \(NaN is no number.*1 of 1 lines"),
+        (b'{"x": 1}\n{\n{"x": 2}\n[]\n', r"a\.jsonl line 2 is no JSON .* \(2 of 4 lines\)"),
         (b"\n \n", r"a\.jsonl is empty; expected one JSON object a line"),
     ],
 )
@@ -67,3 +69,16 @@ def test_whole_numbers_may_be_written_as_text() -> None:
     assert Row("here", 1, {"x": "-3"}).number("x") == -3
     with pytest.raises(ValueError, match=r"line 1: field 'x' holds '2\.5', expected a whole"):
         Row("here", 1, {"x": 2.5}).number("x")
+
+
+def test_whole_numbers_lose_their_point() -> None:
+    row = Row(
+        "here", 1, {"x": 27.0, "y": 4.5, "z": [1, "b"], "m": [{"role": "user", "content": "?"}]}
+    )
+    assert (row.text("x"), row.text("y"), row.texts("z"), row.texts("x")) == (
+        *("27", "4.5", ["1", "b"]),
+        ["27"],
+    )
+    assert (row.question("m"), row.question("x")) == ("?", "27")
+    with pytest.raises(ValueError, match=r"field 'm' holds \{'role'"):
+        row.texts("m")

@@ -14,6 +14,39 @@ def test_question_stands_in_the_users_message() -> None:
     assert wording.messages(SUM) == ({"role": "user", "content": content},)
 
 
+EXAMPLES = [{"question": f"q{i}", "answer": f"a{i}"} for i in range(3)]
+
+
+def test_examples_stand_before_the_question_in_the_same_words() -> None:
+    wording = Wording(template="Q: {question}\nA:", examples=EXAMPLES[:2])
+    content = "Q: q0\nA: a0\n\nQ: q1\nA: a1\n\nQ: What is {1} + 1?\nA:"
+    for lead in (None, 0, 1000):
+        assert wording.messages(SUM, lead) == ({"role": "user", "content": content},)
+
+
+@pytest.mark.parametrize(
+    ("lead", "count"),
+    [(0, 3), (1, 3), (3, 3), (4, 2), (6, 2), (7, 1), (9, 1), (10, 0), (11, 0), (None, 0)],
+)
+def test_examples_are_phased_out_over_steps(lead: int | None, count: int) -> None:
+    """ceil(3 * (1 - lead / 10)) of them; whoever is evaluated is asked as at the end."""
+    assert len(Wording(examples=EXAMPLES, examples_until=10).shown(lead)) == count
+
+
+def test_a_prefix_begins_the_assistants_message() -> None:
+    *_, user, begun = Wording(prefix="<think>", system="Be brief.").messages(SUM)
+    assert (user["role"], begun) == ("user", {"role": "assistant", "content": "<think>"})
+
+
+def test_examples_that_cannot_be() -> None:
+    with pytest.raises(
+        ValueError, match=r"data\.wording\.examples: holds .*, expected question and"
+    ):
+        Wording(examples=[{"question": "q"}])
+    with pytest.raises(ValueError, match=r"data\.wording\.examples_until=0: must be 1 or more"):
+        Wording(examples_until=0)
+
+
 def test_system_message_comes_first() -> None:
     system, user = Wording(system="Be brief.").messages(SUM)
     assert system == {"role": "system", "content": "Be brief."}

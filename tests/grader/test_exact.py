@@ -16,7 +16,7 @@ from rlcotrain.grader.exact import Exact
     ],
 )
 def test_equal_letter_by_letter(text: str, answer: str, score: float) -> None:
-    grade = Exact().grade(text, answer)
+    grade = Exact(normalise=False).grade_one(text, answer)
     assert (grade.score, grade.status) == (score, "ok")
 
 
@@ -24,15 +24,15 @@ def test_equal_letter_by_letter(text: str, answer: str, score: float) -> None:
     ("text", "rule"), [(" \n", "text"), ("x <answer> </answer>", "answer_tag")]
 )
 def test_an_empty_answer_is_none(text: str, rule: str) -> None:
-    grade = Exact().grade(text, "")
+    grade = Exact(normalise=False).grade_one(text, "")
     assert (grade.score, grade.extracted, grade.rule, grade.status) == (
         0.0,
         None,
         rule,
         "no_answer",
     )
-    assert Exact().extract(text) is None
+    assert Exact(normalise=False).extract(text) is None
 
 
 def test_what_a_majority_votes_on() -> None:
-    assert Exact().extract("so <answer> B </answer>") == "B"
+    assert Exact(normalise=False).extract("so <answer> B </answer>") == "B"

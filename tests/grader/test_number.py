@@ -23,7 +23,7 @@ NUMBER = Number(tolerance=0.0)
     ],
 )
 def test_where_the_answer_is_looked_for(text: str, extracted: str, rule: str) -> None:
-    grade = NUMBER.grade(text, extracted)
+    grade = NUMBER.grade_one(text, extracted)
     assert (grade.score, grade.extracted, grade.rule, grade.status) == (1.0, extracted, rule, "ok")
 
 
@@ -65,19 +65,19 @@ def test_how_a_number_may_be_written(written: str, number: str) -> None:
     ],
 )
 def test_no_number_is_wrong_and_says_why(text: str, status: str) -> None:
-    grade = NUMBER.grade(text, "5")
+    grade = NUMBER.grade_one(text, "5")
     assert (grade.score, grade.extracted, grade.status) == (0.0, None, status)
     assert NUMBER.extract(text) is None
 
 
 @pytest.mark.parametrize(("said", "score"), [("3.14", 1.0), ("3.15", 1.0), ("3.16", 0.0)])
 def test_tolerance_is_an_absolute_difference(said: str, score: float) -> None:
-    assert Number(tolerance=0.01).grade(said, "3.14").score == score
+    assert Number(tolerance=0.01).grade_one(said, "3.14").score == score
 
 
 def test_without_tolerance_the_last_digit_counts() -> None:
-    assert NUMBER.grade("0.1000000000000000000000000000000001", "0.1").score == 0.0
-    assert NUMBER.grade("0.30", "0.3").score == 1.0
+    assert NUMBER.grade_one("0.1000000000000000000000000000000001", "0.1").score == 0.0
+    assert NUMBER.grade_one("0.30", "0.3").score == 1.0
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_without_tolerance_the_last_digit_counts() -> None:
 )
 def test_no_text_of_a_model_raises_or_floods_the_records(text: str) -> None:
     for grader in (NUMBER, Number(tolerance=0.5)):
-        grade = grader.grade(text, "5")
+        grade = grader.grade_one(text, "5")
         assert grade.score == 0.0
         assert len(grade.extracted or "") < 1100
 
@@ -108,7 +108,7 @@ def test_no_text_of_a_model_raises_or_floods_the_records(text: str) -> None:
 @pytest.mark.parametrize("answer", ["", "ten", "3/4", "5 apples"])
 def test_a_known_answer_that_is_no_number_is_named(answer: str) -> None:
     with pytest.raises(ValueError, match=rf"known answer '{answer}' is no number"):
-        NUMBER.grade("5", answer)
+        NUMBER.grade_one("5", answer)
 
 
 @pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
@@ -124,7 +124,8 @@ def test_the_verdicts_published_with_gsm8k() -> None:
     wrong = [
         row["completion"]
         for row in rows
-        if (NUMBER.grade(row["completion"], row["gold_answer"]).score == 1.0) != row["is_correct"]
+        if (NUMBER.grade_one(row["completion"], row["gold_answer"]).score == 1.0)
+        != row["is_correct"]
     ]
     assert (len(rows), wrong) == (400, [])
 
@@ -135,4 +136,4 @@ def test_the_cases_of_another_graders_suite() -> None:
     cases = [case for case in map(json.loads, lines) if case["task"] == "gsm8k_number"]
     assert len(cases) == 5
     for case in cases:
-        assert NUMBER.grade(case["pred"], case["gold"]).score == case["expected"], case["name"]
+        assert NUMBER.grade_one(case["pred"], case["gold"]).score == case["expected"], case["name"]

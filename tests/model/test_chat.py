@@ -332,3 +332,13 @@ def test_marks_that_are_special_tokens_cannot_be_written() -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<step>"]})
     assert not chat(tokenizer, "raw").can_write("<step>")
     assert chat(tokenizer, "raw").can_write("</step>")
+
+
+def test_a_reply_that_is_begun_stands_behind_the_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """The model reads it and goes on; a template does not end the turn behind it."""
+    begun: Messages = (*MESSAGES, {"role": "assistant", "content": " Let us see."})
+    for style in ("raw", "template"):
+        spoken = chat(tokenizer, style)
+        assert spoken.render(begun) == spoken.render(MESSAGES) + " Let us see."

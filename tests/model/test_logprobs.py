@@ -199,6 +199,36 @@ def test_models_that_change_their_logits_are_refused() -> None:
     check_head(GraniteForCausalLM(GraniteConfig(**sizes, logits_scaling=1.0)))
 
 
+def test_logits_that_are_softly_capped_are_scored_as_the_model_does() -> None:
+    """A cap of 1 on logits whose spread is some times that: without it the scores are far off."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        "nanochat",
+        vocab_size=250,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        initializer_range=0.5,
+        final_logit_softcapping=1.0,
+    )
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_config(config).eval()
+    check_head(network)
+    ids_BL, scored_BL = padded([(3, 6)])
+    row = spoken(ids_BL[0, :3].tolist(), ids_BL[0, 3:].tolist())
+
+    def scores() -> torch.Tensor:
+        return token_logprobs(network, ids_BL, scored_BL, torch.ones(1), 4)[0][scored_BL]
+
+    with torch.no_grad():
+        capped = scores()
+        torch.testing.assert_close(capped, plain_logprobs(network, row), rtol=0, atol=1e-5)
+        network.config.final_logit_softcapping = None
+        assert (scores() - capped).abs().max() > 0.5
+
+
 def test_tied_embeddings_and_adapters_are_scored_alike(qwen: Path) -> None:
     sources: list[Pretrained] = [
         pretrained(qwen),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlcotrain.model.source import check_shared, load_shared
+from rlcotrain.model.shared import check_shared, load_shared
 from rlcotrain.types import Messages
 from tests.model.tiny import pretrained, read_json, tiny
 

@@ -55,6 +55,8 @@ def pretrained(folder: Path, **changes: Any) -> Pretrained:
         "chat": "raw",
         "max_length": 128,
         "template_options": {},
+        "stop_tokens": [],
+        "dtype": "float32",
         "attention": "sdpa",
         "lora": None,
         "rates": {},

@@ -1,0 +1,112 @@
+"""Graders that find an answer in a text and compare it with the known one by mathematics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.pool import Result, shared_pool
+from rlcotrain.grader.single import known_answer, nothing, verdict
+from rlcotrain.types import Grade, Problem
+
+Word = Literal["right", "wrong", "unparsable", "timeout", "crashed"]
+Outcome = tuple[Word, str | None]  # and the answer as it was read
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer, and the rule that found it."""
+
+    rule: str
+    text: str
+
+
+class Compared(ABC):
+    """What can be told from the strings is told here, the rest by a pool of processes.
+
+    workers: processes, shared by all graders of the same settings; timeout: seconds a comparison
+    may take; memory: bytes a process may use. What takes more has no score (timeout, crashed).
+    """
+
+    task: str  # of the pool (rlcotrain.grader.symbolic)
+    rule: str  # how it looks for answers, to be named where there is none
+    longest = 2000  # characters of an answer; what is longer is none
+
+    def __init__(self, *, workers: int, timeout: float, memory: int) -> None:
+        self.settings = workers, timeout, memory
+        shared_pool(*self.settings)  # refuses wrong settings; no process starts before it is used
+
+    @abstractmethod
+    def find(self, text: str) -> list[Found]:
+        """Answers of a text, by falling trust; right if one of them is. [] where it has none."""
+
+    @abstractmethod
+    def quick(self, gold: str, answer: str) -> bool | None:
+        """Whether they are equal, as far as the strings tell; None where they do not."""
+
+    def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
+        """One grade a text, in order; all comparisons of the batch run side by side."""
+        golds = [known_answer(problem) for problem in problems]
+        found = [self.find(graded_part(text)) for text in texts]
+        pairs = [
+            (gold, answer.text)
+            for gold, answers in zip(golds, found, strict=True)
+            for answer in answers
+        ]
+        outcomes = self._compare(pairs)
+        return [
+            self._grade([(answer, *outcomes[gold, answer.text]) for answer in answers])
+            for gold, answers in zip(golds, found, strict=True)
+        ]
+
+    def check(self, problem: Problem) -> None:
+        """ValueError for a known answer that is blank or far too long."""
+        answer = known_answer(problem)
+        if not answer.strip() or len(answer) > self.longest:
+            raise ValueError(
+                f"known answer {answer!r:.60} is none to compare with; expected 1 to "
+                f"{self.longest} characters that are not all blank"
+            )
+
+    def extract(self, text: str) -> str | None:
+        """The answer that is trusted most, None where there is none: what a majority votes on."""
+        found = self.find(graded_part(text))
+        return found[0].text if found and len(found[0].text) <= self.longest else None
+
+    def _compare(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
+        """Outcomes by (gold, answer)."""
+        outcomes = dict[tuple[str, str], Outcome]()
+        for gold, text in dict.fromkeys(pairs):
+            if len(text) > self.longest:
+                outcomes[gold, text] = "unparsable", None
+            elif (equal := self.quick(gold, text)) is not None:
+                outcomes[gold, text] = "right" if equal else "wrong", text
+        asked = [pair for pair in dict.fromkeys(pairs) if pair not in outcomes]
+        if asked:
+            results = shared_pool(*self.settings).run([(self.task, *pair) for pair in asked])
+            outcomes |= zip(asked, map(_outcome, results), strict=True)
+        return outcomes
+
+    def _grade(self, judged: Sequence[tuple[Found, Word, str | None]]) -> Grade:
+        if not judged:
+            return nothing(self.rule)
+        for answer, word, read in judged:
+            if word == "right":
+                return verdict(True, read or "", answer.rule)
+        for answer, word, read in judged:
+            if word in ("timeout", "crashed"):  # it may have been right
+                return Grade(score=None, extracted=read, rule=answer.rule, status=word)
+        answer, word, read = judged[0]
+        if word == "unparsable":
+            return nothing(answer.rule, "unparsable", read)
+        return verdict(False, read or "", answer.rule)
+
+
+def _outcome(result: Result) -> Outcome:
+    if result.status != "ok":
+        return result.status, None
+    word, read = result.value
+    return word, read

@@ -1,0 +1,26 @@
+"""lm-eval's minerva_math rule on the boxed answer alone: what is not boxed is not answered."""
+
+from rlcotrain.grader.closed_form import differ
+from rlcotrain.grader.compared import Compared, Found
+from rlcotrain.grader.latex import boxed
+from rlcotrain.grader.minerva_form import normal
+
+
+class Minerva(Compared):
+    """Right if the normal forms are equal or their difference simplifies to 0."""
+
+    task = "same_difference"
+    rule = "boxed"
+
+    def find(self, text: str) -> list[Found]:
+        """What the last closed box holds, in Minerva's normal form."""
+        boxes = boxed(text)
+        answer = normal(boxes[-1]) if boxes and len(boxes[-1]) <= self.longest else ""
+        return [Found(self.rule, answer)] if answer else []
+
+    def quick(self, gold: str, answer: str) -> bool | None:
+        """Equal forms are equal, clearly different values differ."""
+        known = normal(gold)
+        if known and known == answer:
+            return True
+        return False if differ(known, answer) else None

@@ -1,0 +1,75 @@
+"""Comparisons by computer algebra; they may take for ever, so only the pool's workers call them.
+
+Each returns (outcome, answer as it was read). What cannot be parsed is wrong, and called so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+Outcome = tuple[Literal["right", "wrong", "unparsable"], str | None]
+
+
+def warm_up() -> None:
+    """Import what is heavy, before anything is timed."""
+    assert same_value("\\frac{1}{2}", "0.5") == ("right", "0.5")
+    assert same_difference("2x", "x+x") == ("right", "x+x")
+
+
+def same_value(gold: str, answer: str) -> Outcome:
+    """Whether Math-Verify holds two LaTeX answers for equal (parsed and compared as it does)."""
+    from math_verify import verify
+
+    golds, answers = parsed(f"${gold}$"), parsed(f"${answer}$")
+    if verify(golds, answers, timeout_seconds=None):
+        return "right", answer
+    return ("unparsable" if all(isinstance(x, str) for x in answers) else "wrong"), answer
+
+
+def library(gold: str, text: str) -> Outcome:
+    """Whether Math-Verify finds the answer `gold` in a text: the library as it is."""
+    from math_verify import verify
+
+    answers = parsed(text)
+    said = next((x for x in reversed(answers) if isinstance(x, str)), None)
+    if verify(parsed(f"${gold}$"), answers, timeout_seconds=None):
+        return "right", said
+    return ("unparsable" if all(isinstance(x, str) for x in answers) else "wrong"), said
+
+
+def same_difference(gold: str, answer: str) -> Outcome:
+    """Whether the difference simplifies to 0, lm-eval's rule for minerva_math.
+
+    The parser is latex2sympy2_extended's: sympy's own wants another antlr than Hydra does.
+    """
+    from latex2sympy2_extended import latex2sympy
+    from sympy import simplify
+
+    try:
+        known, said = latex2sympy(gold), latex2sympy(answer)
+    except MemoryError:
+        raise
+    except Exception:  # the parser raises whatever goes wrong in it
+        return "unparsable", answer
+    try:
+        return ("right" if simplify(known - said) == 0 else "wrong"), answer
+    except (TypeError, ValueError, AttributeError, NotImplementedError):
+        return "wrong", answer  # nothing that could be subtracted: a tuple from a number
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> list[Any]:
+    """Math-Verify's reading of a text, without its alarm: the pool keeps the time."""
+    from math_verify import parse
+
+    found: list[Any] = parse(text, parsing_timeout=None)
+    return found
+
+
+TASKS: dict[str, Callable[[str, str], Outcome]] = {
+    "same_value": same_value,
+    "library": library,
+    "same_difference": same_difference,
+}

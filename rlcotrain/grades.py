@@ -1,0 +1,24 @@
+"""What grades come to: how often a grader came to a result, and what those that ride along say."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from rlcotrain.types import Grade, GradeStatus
+
+
+def grade_metrics(grades: Sequence[Grade]) -> dict[str, float]:
+    """`grade/<status>`, the share of each status, and `grade/watch/<name>`, the mean score there.
+
+    A mean is over what that grader could find out. Without grades, nothing is said.
+    """
+    if not grades:
+        return {}
+    found = [grade.status for grade in grades]
+    shares = {
+        f"grade/{status}": found.count(status) / len(found) for status in get_args(GradeStatus)
+    }
+    scores: dict[str, list[float]] = {}
+    for name, watched in (pair for grade in grades for pair in grade.watched):
+        if watched.score is not None:
+            scores.setdefault(f"grade/watch/{name}", []).append(watched.score)
+    return shares | {name: sum(of) / len(of) for name, of in scores.items()}

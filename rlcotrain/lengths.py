@@ -1,0 +1,96 @@
+"""What the policies' tokenizers have no room for, or cannot write: left out or refused at start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rlcotrain.model.agents import Agents
+from rlcotrain.parts import Parts
+from rlcotrain.screen import say
+from rlcotrain.types import Messages, Problem, Prompt
+from rlcotrain.verifier.llm import Llm
+
+
+def fit_lengths(parts: Parts, agents: Agents) -> None:
+    """Leave problems to train on out that are too long, and say how many of each data set are.
+
+    ValueError where held-out problems are, what is made as it is drawn is, or nothing is left; and
+    where the verifier has no room for what it judges, or cannot write its marks.
+    """
+    asked = _asked(parts, agents)
+    chat = agents.policies[agents.roles["generator"]].chat
+    lengths = {
+        name: len(chat.prompt_ids(parts.dataset.wording.messages(problem, 0)))
+        for name, (problem, _) in asked.items()
+    }
+    long = [
+        problem for name, (problem, room) in asked.items() if lengths[name] + room > chat.max_length
+    ]
+    parts.sampler.leave_out({problem.id for problem in long})
+    kept = {problem.id for problem in _drawn(parts)}
+    fixed = [problem for problem in long if problem.id in kept | _tested(parts)]
+    if fixed or (long and not kept):
+        first = (fixed or long)[0]
+        raise ValueError(
+            f"model.max_length={chat.max_length}: problem {first.id} has a prompt of "
+            f"{lengths[first.id]} tokens and needs {asked[first.id][1]} more for the completion"
+            f" ({len(long)} of {len(asked)} problems are too long)"
+        )
+    for task, count in sorted(Counter(problem.task for problem in long).items()):
+        say(
+            f"data {task}: {count} problems left out of training, with their completions they are "
+            f"longer than model.max_length={chat.max_length}"
+        )
+    if isinstance(parts.verifier, Llm):
+        _check_judge(parts, parts.verifier, agents, [problem for problem, _ in asked.values()])
+
+
+def _asked(parts: Parts, agents: Agents) -> dict[str, tuple[Problem, int]]:
+    """Every problem by its id, with the most tokens that a completion of it may need."""
+    chat, room = agents.policies[agents.roles["generator"]].chat, parts.sampling.max_tokens
+    asked = {problem.id: (problem, room) for problem in parts.evaluation.problems}
+    if parts.pass_at_k is not None:
+        asked |= {problem.id: (problem, room) for problem in parts.pass_at_k.problems()}
+    for phase in parts.schedule.phases:
+        for problem in parts.sampler.problems(phase.levels):
+            said = problem.solution if not phase.game.samples else None
+            needed = room if said is None else len(chat.completion_ids(said))
+            asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
+    return asked
+
+
+def _tested(parts: Parts) -> set[str]:
+    """The ids of held-out problems."""
+    found = {problem.id for problem in parts.evaluation.problems}
+    if parts.pass_at_k is not None and parts.pass_at_k.split == "test":
+        found |= {problem.id for problem in parts.pass_at_k.problems()}
+    return found
+
+
+def _drawn(parts: Parts) -> Iterable[Problem]:
+    for phase in parts.schedule.phases:
+        yield from parts.sampler.problems(phase.levels)
+
+
+def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence[Problem]) -> None:
+    """ValueError where the verifier cannot write its marks, or has no room for what it judges."""
+    judge, answer = agents.roles["verifier"], verifier.sampling.max_tokens
+    for mark in verifier.marks:
+        if not agents.policies[judge].chat.can_write(mark):
+            raise ValueError(
+                f"policy.{judge}.model: its tokenizer cannot write {mark!r}, as judgements must; "
+                "choose a model whose tokenizer knows all characters"
+            )
+
+    def check(problem: Problem, messages: Messages, room: int) -> None:
+        agents.prompt_ids(
+            judge, Prompt(problem=problem, messages=messages, peers="", episode=""), room
+        )
+
+    wording = parts.dataset.wording
+    longest = max(problems, key=lambda problem: len(problem.question))
+    check(longest, wording.judge_messages(longest, "", True), parts.sampling.max_tokens + answer)
+    for solution in parts.quality.solutions if parts.quality is not None else ():
+        messages = wording.judge_messages(solution.problem, solution.text, True)
+        check(solution.problem, messages, answer)

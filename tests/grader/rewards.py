@@ -1,0 +1,29 @@
+"""Reward functions as users of TRL write them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def holds_answer(
+    prompts: Sequence[str], completions: Sequence[str], answer: Sequence[str], **columns: Any
+) -> list[float]:
+    """1 where the known answer stands in the completion."""
+    return [float(known in said) for known, said in zip(answer, completions, strict=True)]
+
+
+def shortness(completions: Sequence[str], **columns: Any) -> list[float | None]:
+    """-1 for 10 characters or more up to 1 for none; does not apply to what is blank."""
+    return [1 - min(len(text), 10) / 5 if text.strip() else None for text in completions]
+
+
+def breaks_on_bang(completions: Sequence[str], **columns: Any) -> list[float]:
+    """Divides by zero on a completion that holds an exclamation mark."""
+    return [1 / ("!" not in text) for text in completions]
+
+
+def one_too_few(completions: Sequence[str], **columns: Any) -> list[float]:
+    """Forgets the last completion."""
+    return [1.0 for _ in completions[1:]]
+
+
+NO_FUNCTION = 5

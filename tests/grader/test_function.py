@@ -1,0 +1,56 @@
+import pytest
+
+from rlcotrain.grader.function import Function
+from tests.grader.graded import graded, problem
+
+REWARDS = "tests.grader.rewards"
+
+
+def test_a_reward_function_gets_texts_and_columns() -> None:
+    grader = Function(path=f"{REWARDS}.holds_answer", low=0.0, high=1.0)
+    grades = grader.grade(["it is 5", "it is 6"], [problem("5"), problem("5")])
+    assert [grade.score for grade in grades] == [1.0, 0.0]
+    assert {(grade.rule, grade.status) for grade in grades} == {(f"{REWARDS}.holds_answer", "ok")}
+    assert grader.grade([], []) == []
+
+
+def test_its_scores_are_laid_onto_0_to_1_and_none_is_no_score() -> None:
+    grader = Function(path=f"{REWARDS}.shortness", low=-1.0, high=1.0)
+    grades = grader.grade(["12345", "1" * 20, " "], [problem("5")] * 3)
+    assert [grade.score for grade in grades] == [0.5, 0.0, None]
+    assert grades[2].status == "no_answer"
+
+
+def test_a_crash_costs_only_its_own_row_and_is_no_zero() -> None:
+    grader = Function(path=f"{REWARDS}.breaks_on_bang", low=0.0, high=1.0)
+    with pytest.warns(UserWarning, match="breaks_on_bang raised ZeroDivisionError"):
+        grades = grader.grade(["a", "b!", "c"], [problem("5")] * 3)
+    assert [grade.score for grade in grades] == [1.0, None, 1.0]
+    assert [grade.status for grade in grades] == ["ok", "crashed", "ok"]
+
+
+def test_scores_that_cannot_be_used_are_refused() -> None:
+    with pytest.raises(ValueError, match="one_too_few: gave 0 scores for 1 completions"):
+        graded(Function(path=f"{REWARDS}.one_too_few", low=0.0, high=1.0), "a", "5")
+    narrow = Function(path=f"{REWARDS}.holds_answer", low=0.0, high=0.5)
+    with pytest.raises(ValueError, match=r"gave 1\.0, which is not between grader\.low=0\.0 and"):
+        graded(narrow, "5", "5")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("holds_answer", "is no function; expected package.module.function"),
+        (f"{REWARDS}.missing", "cannot be imported"),
+        ("no.such.module", "cannot be imported"),
+        (f"{REWARDS}.NO_FUNCTION", "is no function"),
+    ],
+)
+def test_a_path_that_leads_nowhere(path: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"grader\.path={path}: {message}"):
+        Function(path=path, low=0.0, high=1.0)
+
+
+def test_low_lies_below_high() -> None:
+    with pytest.raises(ValueError, match=r"grader\.low=1\.0: must be below grader\.high=1\.0"):
+        Function(path=f"{REWARDS}.shortness", low=1.0, high=1.0)
