@@ -53,7 +53,8 @@ def throughput(folder: Path, every: int) -> bool:
     rows = [row for row in rows if row["answer"].strip()]
     own = [row["answer"] for row in rows]
     texts = [row["solution"] for row in rows] * 2
-    golds = own + own[SHIFT:] + own[:SHIFT]
+    shift = SHIFT % len(own)  # so that fewer rows, too, meet others' answers
+    golds = own + own[shift:] + own[:shift]
     grader = Math(workers=WORKERS, timeout=TIMEOUT, memory=MEMORY)
     problems = [Problem(id=str(i), question="", answer=gold) for i, gold in enumerate(golds)]
     verify(parse("$2x$"), parse("$x+x$"))  # its imports and tables are no part of its time
