@@ -1,6 +1,8 @@
 """How fast mathematics is graded, and what expressions that hang cost.
 
-    python benchmarks/grading.py ../shared/data/math
+    python benchmarks/grading.py [../shared/data/math [EVERY]]
+
+EVERY takes only every so many rows of part 1, and as much less of the others.
 
 Three parts, each with its bound; the exit status is 1 where one is missed.
 1. Worked solutions of MATH against their own answers and against other rows', by grader=math and by
@@ -25,43 +27,49 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # not installed
 
 from rlcotrain.grader.math import Math
 from rlcotrain.grader.pool import Job, Pool, shared_pool
-from rlcotrain.types import Problem
+from rlcotrain.types import Grade, Problem
 
 WORKERS, TIMEOUT, MEMORY = 2, 5.0, 2 << 30
+TURN = 500  # rows that one grades before it is the other's turn
 SHIFT = 1237  # rows are also graded against the answer of the row so far behind them
 HANGING, COUNT, SHORT = 50, 1000, 1.0  # expressions that hang, of how many, with which time limit
 CALLS, SAMPLES = 20_000, 10
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, every: int) -> int:
     """Print all figures; 1 if a bound is missed."""
-    kept = [throughput(folder), hanging(), memory()]
+    kept = [throughput(folder, every), hanging(COUNT // every), memory(CALLS // every)]
     print("all bounds kept" if all(kept) else "A BOUND IS MISSED")
     return 0 if all(kept) else 1
 
 
-def throughput(folder: Path) -> bool:
+def throughput(folder: Path, every: int) -> bool:
     """Part 1."""
     from math_verify import parse, verify
 
     rows = [row for name in ("train", "test_dev_half") for row in read(folder / f"{name}.jsonl.gz")]
+    rows = rows[::every]
     blank = [row for row in rows if not row["answer"].strip()]
     rows = [row for row in rows if row["answer"].strip()]
     own = [row["answer"] for row in rows]
     texts = [row["solution"] for row in rows] * 2
-    golds = own + own[SHIFT:] + own[:SHIFT]
+    shift = SHIFT % len(own)  # so that fewer rows, too, meet others' answers
+    golds = own + own[shift:] + own[:shift]
     grader = Math(workers=WORKERS, timeout=TIMEOUT, memory=MEMORY)
     problems = [Problem(id=str(i), question="", answer=gold) for i, gold in enumerate(golds)]
-    start = time.perf_counter()
-    grades = grader.grade(texts, problems)
-    ours = time.perf_counter() - start
-    shared_pool(WORKERS, TIMEOUT, MEMORY).close()
     verify(parse("$2x$"), parse("$x+x$"))  # its imports and tables are no part of its time
-    start = time.perf_counter()
-    plain = [
-        verify(parse(f"${gold}$"), parse(text)) for gold, text in zip(golds, texts, strict=True)
-    ]
-    theirs = time.perf_counter() - start
+    grades, plain = list[Grade](), list[bool]()
+    ours = theirs = 0.0
+    for at in range(0, len(golds), TURN):  # in turns: what else the machine does meets both
+        part = slice(at, at + TURN)
+        start = time.perf_counter()
+        grades += grader.grade(texts[part], problems[part])
+        ours += time.perf_counter() - start
+        start = time.perf_counter()
+        pairs = zip(golds[part], texts[part], strict=True)
+        plain += [verify(parse(f"${gold}$"), parse(text)) for gold, text in pairs]
+        theirs += time.perf_counter() - start
+    shared_pool(WORKERS, TIMEOUT, MEMORY).close()
 
     right = [grade.score == 1.0 for grade in grades]
     disagreed = [i for i in range(len(golds)) if right[i] != plain[i]]
@@ -85,9 +93,10 @@ def throughput(folder: Path) -> bool:
     return theirs / ours >= 10 and agreement >= 0.995 and all(mine)
 
 
-def hanging() -> bool:
-    """Part 2: comparisons that only the pool can tell."""
-    easy: list[Job] = [("same_value", f"{n}x+y", f"{n + 1}x-y") for n in range(COUNT)]
+def hanging(count: int) -> bool:
+    """Part 2: `count` comparisons that only the pool can tell, 5 % of them odd."""
+    odd = count * HANGING // COUNT
+    easy: list[Job] = [("same_value", f"{n}x+y", f"{n + 1}x-y") for n in range(count)]
     shapes = (
         "{n}^{{9^{{9^{{9^{{9}}}}}}}}",  # a huge power
         "((((((({n})!)!)!)!)!)!)!",  # nested factorials
@@ -95,9 +104,9 @@ def hanging() -> bool:
         "{n}" + "{{" * 900 + "x" + "}}" * 900,  # deep braces
     )
     hard: list[Job] = [
-        ("same_value", shapes[n % len(shapes)].format(n=n + 10), "7") for n in range(HANGING)
+        ("same_value", shapes[n % len(shapes)].format(n=n + 10), "7") for n in range(odd)
     ]
-    every = COUNT // HANGING
+    every = count // odd
     mixed = [hard[i // every] if i % every == 0 else job for i, job in enumerate(easy)]
     pool = Pool(workers=WORKERS, timeout=SHORT, memory=MEMORY)
     seconds, results = [], []
@@ -115,25 +124,24 @@ def hanging() -> bool:
     clean = [r for job, r in zip(mixed, results[1], strict=True) if job not in set(hard)]
     left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     print(
-        f"{COUNT} comparisons, {HANGING} of them odd: {late} late, "
-        f"{statuses.count('crashed')} crashed"
+        f"{count} comparisons, {odd} of them odd: {late} late, {statuses.count('crashed')} crashed"
     )
     print(f"  without them {seconds[0]:.1f} s, with them {seconds[1]:.1f} s, bound {bound:.1f} s")
     print(f"  the others the same, in order: {clean == results[0]}; workers left: {len(left)}")
     return seconds[1] <= bound and clean == results[0] and not left
 
 
-def memory() -> bool:
-    """Part 3: resident memory of all workers, as Linux counts it."""
+def memory(calls: int) -> bool:
+    """Part 3: resident memory over `calls` calls, as Linux counts it."""
     pool = Pool(workers=WORKERS, timeout=TIMEOUT, memory=MEMORY)
     sizes = []
     for batch in range(SAMPLES):
-        first = batch * CALLS // SAMPLES
-        numbers = range(first, first + CALLS // SAMPLES)
+        first = batch * calls // SAMPLES
+        numbers = range(first, first + calls // SAMPLES)
         pool.run([("same_value", f"{n}x+y", f"{n}x-{n % 7}y") for n in numbers])
         sizes.append((resident(pool.pids), resident([os.getpid()])))
     pool.close()
-    print(f"memory every {CALLS // SAMPLES} of {CALLS} calls, MiB")
+    print(f"memory every {calls // SAMPLES} of {calls} calls, MiB")
     print("  workers     ", *(f"{workers:.0f}" for workers, _ in sizes))
     print("  this process", *(f"{own:.0f}" for _, own in sizes))
     return all(sizes[-1][i] <= 1.2 * sizes[SAMPLES // 5][i] for i in (0, 1))
@@ -152,4 +160,5 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data/math")))
+    given = dict(enumerate(sys.argv))
+    sys.exit(main(Path(given.get(1, "../shared/data/math")), int(given.get(2, 1))))

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
+from rlcotrain.types import Problem
 from tests.runs import ALONE, PAIR, SMALL, TINY, compose, gsm8k
 
 
@@ -421,3 +422,27 @@ def test_a_resolved_configuration_is_plain(composed: DictConfig) -> None:
     config = resolved(composed)
     assert json.loads(json.dumps(config)) == config
     assert config["policy"]["generator"]["optimizer"] == config["optimizer"]
+
+
+def test_graders_that_ride_along(tmp_path: Path, sums: Path) -> None:
+    parts = check(jsonl(tmp_path, sums, "grader=gsm8k", "grader.watch=[gsm8k_strict,number]"))
+    (grade,) = parts.evaluation.grader.grade(["#### 5"], [Problem(id="", question="", answer="5")])
+    assert grade.score == 1.0
+    assert {name: other.score for name, other in grade.watched} == {"gsm8k_strict": 0, "number": 1}
+    assert parts.verifier.grader.watch.keys() == {"gsm8k_strict", "number"}  # type: ignore[attr-defined]
+    unknown = jsonl(tmp_path, sums, "grader.watch=[nobody]")
+    assert_refused(unknown, "grader.watch=[nobody]: no such grader; allowed: allenai_gsm8k,")
+    assert_refused(
+        jsonl(tmp_path, sums, "grader.watch=exact"), "grader.watch=exact: must be a list"
+    )
+    missing = jsonl(tmp_path, sums, "grader.watch=[function]")
+    assert_refused(missing, "grader.watch.function.path: has no default; say")
+
+
+def test_bonuses_are_weighed_and_phased_out(tmp_path: Path, sums: Path) -> None:
+    parts = check(jsonl(tmp_path, sums, "bonus=format_overlong", "reward.phase_out.format=10"))
+    assert parts.mix.streams == ("outcome", "format", "overlong")
+    assert parts.mix.weights(5) == {"outcome": 1.0, "format": 0.05, "overlong": 1.0}
+    assert set(parts.schedule.cycle[0].game.streams) == {"outcome", "format", "overlong"}
+    nobody = jsonl(tmp_path, sums, "+reward.weights.format=0.1")
+    assert_refused(nobody, "reward.weights.format: phase ... emits only the streams outcome")

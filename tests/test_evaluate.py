@@ -17,8 +17,9 @@ from rlcotrain.evaluate import (
     wilson,
 )
 from rlcotrain.grader.number import Number
+from rlcotrain.grader.watched import Watched
 from rlcotrain.model.agents import Agents
-from rlcotrain.types import Problem, Sampling, Stop
+from rlcotrain.types import Grade, Problem, Sampling, Stop
 from tests.model.tiny import policy
 from tests.rows import said
 
@@ -214,3 +215,25 @@ def test_the_accuracies_it_names_are_those_it_gives() -> None:
 def test_what_cannot_be_evaluated_is_named(key: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluation(**{key: value})
+
+
+def test_what_the_grader_could_not_find_out_counts_as_wrong_and_is_told() -> None:
+    agents = Agents(
+        {"generator": policy()}, {"generator": "generator"}, TransformersEngine(64, 4096)
+    )
+    grader = Watched(grader=TooLate(), watch={"number": GRADER})
+    found = accuracy_metrics(evaluation(grader=grader).run(agents, "generator", 6))
+    assert found["accuracy/greedy"] == 0.0
+    assert found["evaluation/grade/timeout/greedy"] == 1.0
+    assert found["evaluation/grade/ok/greedy"] == 0.0
+    assert 0 <= found["evaluation/grade/watch/number/sampled"] <= 1
+
+
+class TooLate:
+    """A grader that never finds out."""
+
+    def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
+        return [Grade(score=None, extracted=None, rule="late", status="timeout") for _ in texts]
+
+    def check(self, problem: Problem) -> None:
+        pass

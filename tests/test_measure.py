@@ -6,6 +6,7 @@ import pytest
 
 from rlcotrain.measure import row_metrics, update_metrics
 from rlcotrain.types import (
+    Grade,
     Judgement,
     Rollout,
     StepTruth,
@@ -119,3 +120,12 @@ def test_what_an_update_does_not_know_is_left_out() -> None:
     assert found["generator/loss"] == 1.5 and found["generator/age"] == 2.0
     absent = {f"generator/{key}" for key in ("mismatch_kl", "mismatch_max", "seconds")}
     assert not absent & set(found) and len(found) == len(numbers) - 3 + 1
+
+
+def test_grades_are_told_by_role() -> None:
+    right = Grade(score=1.0, extracted="5", rule="r", status="ok")
+    late = Grade(score=None, extracted=None, rule="r", status="timeout")
+    rows = [row("a", 1, 0.0, grade=right), row("a", 1, 0.0, grade=late), row("b", 1, 0.0)]
+    found = row_metrics(rows, "solve", ["generator"])
+    assert (found["generator/grade/ok"], found["generator/grade/timeout"]) == (0.5, 0.5)
+    assert found["generator/grade/no_answer"] == 0.0

@@ -63,6 +63,13 @@ def test_streams_are_those_that_count_at_some_step(
     assert mix(**changes).streams == expected
 
 
+def test_a_stream_is_phased_out_evenly() -> None:
+    made = mix(weights={"outcome": 1.0, "step": 1.0, "format": 0.1}, phase_out={"format": 4})
+    found = [made.weights(step)["format"] for step in (0, 1, 2, 4, 9)]
+    assert found == pytest.approx([0.1, 0.075, 0.05, 0.0, 0.0])
+    assert made.weights(4)["outcome"] == mix().weights(4)["outcome"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -72,6 +79,11 @@ def test_streams_are_those_that_count_at_some_step(
         ({"alpha_end": 0.0}, r"reward\.alpha_end=0\.0: .* above 0 and at most 0\.1"),
         ({"alpha_end": 0.2}, r"reward\.alpha_end=0\.2: .* above 0 and at most 0\.1"),
         ({"anneal_steps": -1}, r"reward\.anneal_steps=-1: must be 0 or more"),
+        ({"phase_out": {"verdict": 0}}, r"reward\.phase_out\.verdict=0: must be 1 step or more"),
+        (
+            {"phase_out": {"format": 9}},
+            r"reward\.phase_out\.format=9: .* names: outcome, step, ver",
+        ),
         ({"weights": {"outcome": 1.0}}, r"reward\.alpha=0\.1: pays the stream step, .* not name"),
         (
             {"weights": {"outcome": 0.0}, "alpha": 0.0, "anneal": "constant"},

@@ -26,6 +26,12 @@ class Majority:
     def __init__(self, *, grader: Extractor, min_ratio: float) -> None:
         if not 0 <= min_ratio <= 1:
             raise ValueError(f"verifier.min_ratio={min_ratio} must lie in 0..1")
+        if not hasattr(grader, "extract"):
+            raise ValueError(
+                f"verifier=majority: grader {type(grader).__name__} names no answer to vote on; "
+                "number, gsm8k, math, exact, choice and last_letters do"
+            )
+        grader.extract("")  # or says itself that it does not
         self.grader = grader
         self.min_ratio = min_ratio
 

@@ -9,6 +9,7 @@ from rlcotrain.grader.number import Number
 from rlcotrain.model.agents import Agents
 from rlcotrain.types import Problem
 from tests.game.turns import turn
+from tests.grader.graded import Late
 from tests.model.tiny import policy
 
 RIGHT = Problem(id="p/0", question="2+3?", answer="5", solution="<answer>5</answer>")
@@ -60,3 +61,10 @@ def test_a_problem_without_a_solution_is_named(agents: Agents) -> None:
 def test_a_solution_longer_than_the_model_reads_is_named(agents: Agents) -> None:
     with pytest.raises(ValueError, match=r"model\.max_length=128: problem p/0 has a prompt of 4"):
         GAME.play([replace(RIGHT, solution="1" * 125)], agents, TURN)
+
+
+def test_what_the_grader_could_not_find_out_is_no_zero(agents: Agents) -> None:
+    late = replace(RIGHT, id="p/2", solution="hang")
+    row, other = Imitate(Late(), ["generator"]).play([late, RIGHT], agents, TURN)
+    assert (row.earned("outcome"), other.earned("outcome")) == (None, 1.0)
+    assert row.grade is not None and row.grade.status == "timeout"

@@ -7,11 +7,15 @@ import pytest
 from rlcotrain.engine.transformers_engine import TransformersEngine
 from rlcotrain.game.solve import Solve
 from rlcotrain.grader.exact import Exact
+from rlcotrain.grader.format import Format
+from rlcotrain.grader.paid import Paid
 from rlcotrain.model.agents import Agents
 from rlcotrain.types import Problem, Rollout, Speakers, Turn, Verdict, Verifier
 from rlcotrain.verifier.rule import Rule
 from tests.game.turns import turn
+from tests.grader.graded import Late
 from tests.model.tiny import policy
+from tests.rows import said
 
 PROBLEMS = [Problem(id=f"p/{n}", question=f"{n}+1?", answer=str(n + 1)) for n in range(3)]
 
@@ -108,3 +112,20 @@ def test_what_was_said_is_what_was_sampled(agents: Agents) -> None:
         assert (
             row.stop == "length" or row.token_ids[-1] in agents.policies["generator"].chat.stop_ids
         )
+
+
+def test_bonuses_are_streams_of_their_own(agents: Agents) -> None:
+    bonuses = {"format": Paid(grader=Format(form="boxed")), "late": Paid(grader=Late())}
+    game = Solve(verifier=Rule(grader=Exact()), bonuses=bonuses)
+    assert game.streams == ("outcome", "format", "late")
+    rows = [said(text, PROBLEMS[0]) for text in (r"\boxed{1}", "1", "hang")]
+    found = game.review(rows, agents, turn())
+    assert [row.earned("outcome") for row in found] == [0.0, 1.0, 0.0]
+    assert [row.earned("format") for row in found] == [1.0, 0.0, 0.0]
+    assert [row.earned("late") for row in found] == [1.0, 1.0, None]
+    assert [row.grade and row.grade.extracted for row in found] == [r"\boxed{1}", "1", "hang"]
+
+
+def test_a_bonus_takes_no_stream_of_the_verifiers() -> None:
+    with pytest.raises(ValueError, match=r"bonus\.outcome: the verifier pays that stream"):
+        Solve(verifier=Rule(grader=Exact()), bonuses={"outcome": Paid(grader=Late())})

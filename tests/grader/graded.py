@@ -1,5 +1,6 @@
 """Graders as their options make them, asked about one text."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,3 +23,18 @@ def graded(grader: Grader, text: str, answer: str) -> Grade:
 def assert_unusable(grader: Grader, answer: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         grader.check(problem(answer))
+
+
+class Late:
+    """A grader that is too late for every text that says "hang"; the others are right."""
+
+    def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
+        return [
+            Grade(score=None, extracted=text, rule="late", status="timeout")
+            if "hang" in text
+            else Grade(score=1.0, extracted=text, rule="late", status="ok")
+            for text in texts
+        ]
+
+    def check(self, problem: Problem) -> None:
+        pass

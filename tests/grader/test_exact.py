@@ -36,3 +36,15 @@ def test_an_empty_answer_is_none(text: str, rule: str) -> None:
 
 def test_what_a_majority_votes_on() -> None:
     assert Exact(normalise=False).extract("so <answer> B </answer>") == "B"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "score"),
+    [
+        ("<think>Rome?</think>The  Eiffel-Tower!", "eiffeltower", 1.0),
+        ("<answer>A simple test.</answer>", "simple test", 1.0),
+        ("another", "other", 0.0),
+    ],
+)
+def test_as_people_read_it(text: str, answer: str, score: float) -> None:
+    assert Exact(normalise=True).grade_one(text, answer).score == score

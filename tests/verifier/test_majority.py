@@ -1,8 +1,13 @@
+from typing import Any
+
 import pytest
 
+from rlcotrain.grader.format import Format
+from rlcotrain.grader.math_verify import MathVerify
 from rlcotrain.grader.number import Number
 from rlcotrain.types import Problem
 from rlcotrain.verifier.majority import Majority
+from tests.grader.graded import POOL
 from tests.rows import said
 from tests.verifier.speakers import Prepared, turn
 
@@ -53,3 +58,15 @@ def test_each_group_votes_for_itself() -> None:
 def test_min_ratio_out_of_range_is_named(min_ratio: float) -> None:
     with pytest.raises(ValueError, match=rf"verifier\.min_ratio={min_ratio} must lie in 0\.\.1"):
         Majority(grader=Number(tolerance=0.0), min_ratio=min_ratio)
+
+
+@pytest.mark.parametrize(
+    ("grader", "message"),
+    [
+        (Format(form="boxed"), "verifier=majority: grader Format names no answer to vote on"),
+        (MathVerify(**POOL), "grader=math_verify names no answer to vote on"),
+    ],
+)
+def test_a_grader_that_names_no_answer_is_refused(grader: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Majority(grader=grader, min_ratio=0.0)

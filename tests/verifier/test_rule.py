@@ -5,6 +5,7 @@ import pytest
 from rlcotrain.grader.number import Number
 from rlcotrain.types import Problem
 from rlcotrain.verifier.rule import Rule
+from tests.grader.graded import Late
 from tests.rows import said
 from tests.verifier.speakers import Prepared, turn
 
@@ -30,3 +31,11 @@ def test_rows_cut_at_the_limit_are_judged_too() -> None:
 def test_a_problem_without_an_answer_is_named() -> None:
     with pytest.raises(ValueError, match=r"problem 'sum/1' has no known answer"):
         RULE.judge([said("5", replace(SUM, answer=None))], Prepared(), turn())
+
+
+def test_what_the_grader_could_not_find_out_is_no_zero() -> None:
+    rows = [said(text, SUM) for text in ("5", "hang")]
+    (right, late), _ = Rule(grader=Late()).judge(rows, Prepared(), turn())
+    assert (right.score, right.status) == (1.0, "ok")
+    assert (late.score, late.status) == (None, "missing")
+    assert late.grade is not None and late.grade.status == "timeout"
