@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,15 +35,11 @@ def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> Non
 @pytest.mark.parametrize(
     ("word", "answer"), [("--help", "Configuration groups"), ("--cfg=job", "optimizer:\n")]
 )
-def test_questions_are_answered_at_once(word: str, answer: str) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) -> None:
     done = launch(*word.split("="), python=("-X", "importtime"))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0 and answer in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hydra" in imported and not imported & HEAVY
-    # Of the processor, which a busy machine does not stretch as it does the clock.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
 
 
 @pytest.mark.parametrize(

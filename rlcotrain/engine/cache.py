@@ -1,7 +1,7 @@
 """What a decode remembers of every row, and how one new token a row looks at it.
 
 The library's own cache is copied whole for each token, and its attention is made for long queries:
-together they were half of a decode on a CPU.
+together they were two fifths of a decode on a CPU.
 """
 
 from __future__ import annotations

@@ -112,6 +112,11 @@ class _Decode:
         """Decode until every row has stopped or is at its limit."""
         rows = np.arange(len(self.prompts))  # the rows still in the batch
         hidden = self._prefill()
+        with one_query(self.speaker.module):
+            self._decode(rows, hidden)
+        return [self._completion(row) for row in range(len(self.prompts))]
+
+    def _decode(self, rows: np.ndarray, hidden: torch.Tensor) -> None:
         for position in range(self.sampling.max_tokens):
             logits = head_logits(self.speaker.module, hidden)
             drawn, logprobs = draw_tokens(
@@ -127,7 +132,6 @@ class _Decode:
                 rows, drawn = rows[live], drawn[left]
                 self._keep(left)
             hidden = self._advance(drawn, position)
-        return [self._completion(row) for row in range(len(self.prompts))]
 
     def _prefill(self) -> torch.Tensor:
         """Read every distinct prompt once; returns the last hidden state of every row [B, H]."""
@@ -162,14 +166,13 @@ class _Decode:
         slots = torch.arange(self.cache.step(), device=drawn.device)
         prompt = slots < self.prompt_lengths[:, None]
         completion = (slots >= self.width) & (slots <= self.width + position)
-        with one_query(self.speaker.module):
-            output = self.speaker.module.get_decoder()(
-                input_ids=drawn[:, None],
-                attention_mask=torch.where(prompt | completion, 0.0, -torch.inf)[:, None, None],
-                position_ids=(self.prompt_lengths + position)[:, None],
-                past_key_values=self.cache,
-                use_cache=True,
-            )
+        output = self.speaker.module.get_decoder()(
+            input_ids=drawn[:, None],
+            attention_mask=torch.where(prompt | completion, 0.0, -torch.inf)[:, None, None],
+            position_ids=(self.prompt_lengths + position)[:, None],
+            past_key_values=self.cache,
+            use_cache=True,
+        )
         return output.last_hidden_state[:, -1]  # type: ignore[no-any-return]
 
     def _mark_stopped(self, rows: np.ndarray, position: int) -> np.ndarray:

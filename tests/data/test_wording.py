@@ -1,4 +1,4 @@
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -117,12 +117,12 @@ def test_steps_by_line(text: str, finished: bool, steps: list[str]) -> None:
 
 
 def test_steps_take_no_longer_than_their_text() -> None:
-    start = perf_counter()
+    start = process_time()
     for text in ("<step>" * 200_000, "</step>" * 200_000, "<step" * 100_000 + "</step>" * 100_000):
         found("tag", text)
     found("line", " \n" * 300_000)
     # Linear: tens of milliseconds. Quadratic would be hours.
-    assert perf_counter() - start < 5
+    assert process_time() - start < 5
 
 
 def test_the_judge_reads_question_solution_and_count() -> None:
