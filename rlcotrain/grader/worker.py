@@ -7,6 +7,7 @@ where a new interpreter would have to import sympy again. A worker that dies is 
 """
 
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ def main(module: str, memory: int, descriptors: list[int]) -> None:
     logging.disable()  # the libraries warn of the time limits that the pool keeps in their place
     found = import_module(module)
     found.warm_up()
+    gc.freeze()  # else the first collection of every worker would copy all of its memory
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     workers = {start(descriptor, found.TASKS): descriptor for descriptor in descriptors}
