@@ -20,16 +20,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins._rlcotrain_local import Local, run_here
 from hydra_plugins._rlcotrain_points import Point, compose
-from hydra_plugins._rlcotrain_slurm import Slurm
+from hydra_plugins._rlcotrain_running import EXECUTORS, Running
+from hydra_plugins._rlcotrain_slurm import Refused
 from rlcotrain import sweep
-from rlcotrain.snapshot import snapshot
-from rlcotrain.sweep.screen import Screen, agreed
-from rlcotrain.sweep.standing import LOGS
-from rlcotrain.sweep.watch import Runner, watch
 
-EXECUTORS = ("inline", "local", "slurm")
 SECONDS_TO_DELIVER = 30.0
 LEAST = {  # what a number of the launcher is at least
     **dict.fromkeys(("timeout_min", "nodes", "tasks_per_node"), 1),
@@ -81,6 +76,12 @@ class RlcotrainLauncher(Launcher):
         for key, least in LEAST.items():
             if resources[key] < least:
                 raise ValueError(f"hydra.launcher.{key}={resources[key]}; allowed: {least} or more")
+        delay, limit = resources["signal_delay_s"], resources["timeout_min"]
+        if executor == "slurm" and delay >= 60 * limit:
+            raise ValueError(
+                f"hydra.launcher.signal_delay_s={delay}: the warning would come before the start; "
+                f"allowed: less than timeout_min, {60 * limit} s"
+            )
         self.executor, self.resources = executor, resources
 
     def setup(
@@ -123,12 +124,15 @@ class RlcotrainLauncher(Launcher):
         self.sweep = sweep.Sweep.read(self.folder)
         for name, point in points.items():
             self._note(name, point)
-        todo = {name: point for name, point in points.items() if not self._finished(name)}
+        todo = {
+            name: point for name, point in points.items() if not sweep.finished(self.folder / name)
+        }
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
         if todo:
             self._open_parent(todo)
         self.sweep.write(self.folder)
-        interrupted = not self._run(todo)
+        interrupted = bool(todo) and not self._run(todo)
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # not a run's
         rows = {row.signature: row for row in sweep.read(self.folder)}
         files = self._report(list(rows.values()))
         failed = [rows[name] for name in points if rows[name].status != "finished"]
@@ -143,78 +147,21 @@ class RlcotrainLauncher(Launcher):
             named = [f"  {points[row.signature].label}: {row.reason}" for row in failed]
             sys.exit("\n".join([f"{len(failed)} of {len(points)} points failed:", *named]))
 
+    def _run(self, points: Mapping[str, Point]) -> bool:
+        """Whether all of it came to its end. Exits where a cluster refuses it."""
+        running = Running(self.folder, self.sweep, points)
+        try:
+            return running.run(self.executor, self.resources, self.config.launch.detach)
+        except Refused as refused:
+            if self.config.tracking.uri is not None:
+                self._close_parent("FAILED", ())
+            sys.exit(f"nothing was submitted: {refused}")
+
     def _note(self, name: str, point: Point) -> None:
         """A point anew; the job of an earlier launch is still its own."""
         job = self.sweep.points[name].job if name in self.sweep.points else None
         words = list(point.config.hydra.overrides.task)
         self.sweep.points[name] = sweep.Noted(words, steps=point.steps, job=job)
-
-    def _finished(self, name: str) -> bool:
-        return bool(sweep.result(self.folder / name).get("status") == "finished")
-
-    def _run(self, todo: Mapping[str, Point]) -> bool:
-        """Run the points, noting each outcome as it comes; false if interrupted."""
-        if not todo:
-            return True
-        if self.executor == "slurm":
-            return self._run_on_slurm(todo)
-        try:
-            if self.executor == "local":
-                logs, code = self.folder / LOGS, snapshot(self.folder)
-                with Local(logs, self.resources, code).running(todo) as local:
-                    self._watch(local, todo)
-            else:
-                screen = Screen()
-                for number, (name, reason) in enumerate(run_here(todo), 1):
-                    self._ended(f"[{number}/{len(todo)}] {todo[name].label}", name, reason, screen)
-        except KeyboardInterrupt:
-            return False
-        return True
-
-    def _run_on_slurm(self, todo: Mapping[str, Point]) -> bool:
-        """Submit what no job is at, and watch; false if the jobs were cancelled."""
-        slurm = Slurm(self.folder / LOGS, self.resources, self.sweep, snapshot(self.folder))
-        active = slurm.active(todo)
-        if fresh := {name: point for name, point in todo.items() if name not in active}:
-            for name in fresh:  # of a try that failed; it would look like this one's
-                (self.folder / name / "result.json").unlink(missing_ok=True)
-            slurm.submit(fresh)
-            self.sweep.write(self.folder)
-        print(f"{len(fresh)} points submitted, {len(active)} are in the queue or run", flush=True)
-        look = f"look with: make status SWEEP={self.folder}"
-        if self.config.launch.detach:
-            print(look)
-            sys.exit(0)
-        try:
-            self._watch(slurm, todo)
-        except KeyboardInterrupt:
-            left = [name for name in todo if self.sweep.points[name].reason is None]
-            left = [name for name in left if not self._finished(name)]
-            if not agreed(f"cancel the {len(left)} jobs that have not ended?"):
-                sys.exit(f"the jobs go on; {look}; the same command watches them again")
-            slurm.cancel(left)
-            return False
-        return True
-
-    def _watch(self, runner: Runner, todo: Mapping[str, Point]) -> None:
-        screen = Screen()
-        ended = watch(self.folder, self.sweep, set(todo), runner, screen)
-        for number, one in enumerate(ended, 1):
-            point = f"[{number}/{len(todo)}] {todo[one.signature].label}"
-            self._ended(point, one.signature, one.reason, screen)
-
-    def _ended(self, point: str, name: str, reason: str | None, screen: Screen) -> None:
-        """Note why a point failed, if it did, and say what became of it."""
-        if reason is None and not self._finished(name):
-            reason = "it ended without a result"
-        self.sweep.points[name].reason = reason
-        self.sweep.write(self.folder)
-        row = next(row for row in sweep.read(self.folder) if row.signature == name)
-        before, after = (row.accuracy.get((at, "sampled")) for at in sweep.MOMENTS[:2])
-        found = f", sampled accuracy {before} -> {after}" if before and after else ""
-        why = f": {row.reason}" if row.reason else ""
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # a run's own
-        screen.say(f"{point} {row.status}{found}{why}")
 
     def _open_parent(self, todo: Mapping[str, Point]) -> None:
         """Tell every point its sweep and, if the tracker has it already, the sweep's MLflow run."""
