@@ -1,4 +1,4 @@
-"""`python -m rlcotrain.sweep status SWEEP`: how a sweep stands, by its name in multirun or its folder."""
+"""`python -m rlcotrain.sweep status SWEEP`: how a sweep stands; a name in multirun or a folder."""
 
 import sys
 from pathlib import Path
