@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -29,7 +28,8 @@ from tests.runs import timeless  # noqa: E402
 from tests.slurm.disturb import KINDS  # noqa: E402
 from tests.sweeps import command, write_conf  # noqa: E402
 
-STEPS = 80
+STEPS = 200
+KEY = "evaluation.every"
 
 
 def launch(folder: Path, count: int) -> subprocess.Popen[bytes]:
@@ -38,7 +38,7 @@ def launch(folder: Path, count: int) -> subprocess.Popen[bytes]:
     words = (
         *("hardware=slurm_cpu", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1"),
         *("hydra.launcher.gpus_per_node=8", "hydra.launcher.parallel=2"),
-        *(f"schedule.steps={STEPS}", "checkpoint.every=10", f"evaluation.every={every}"),
+        *(f"schedule.steps={STEPS}", "checkpoint.every=10", f"{KEY}={every}"),
         f"tracking.uri=sqlite:///{folder}/mlflow.db",
     )
     conf = write_conf(folder / "conf")
@@ -60,7 +60,7 @@ def disturb(folder: Path, launcher: subprocess.Popen[bytes], seed: int) -> dict[
         time.sleep(0.5)
         assert launcher.poll() is None, "the launch ended early"
     names = list(sweep.Sweep.read(folder).points)[1:]
-    moments = {name: random.randint(3, STEPS - 20) for name in names}
+    moments = {name: random.randint(3, STEPS // 2) for name in names}
     while launcher.poll() is None and len(struck) < len(names):
         points = sweep.Sweep.read(folder).points
         for number, name in enumerate(names):
@@ -122,16 +122,17 @@ def main() -> int:
             status = launcher.wait(3600)
         finally:
             launcher.terminate()
+        log = (folder / "launch.log").read_text()
         if status != 0:
-            print((folder / "launch.log").read_text())
+            print(log)
             return 1
         points = sweep.Sweep.read(folder / "sweep").points
         first, *others = (folder / "sweep" / name for name in points)
         good = 0
         for run in others:
             wrong = verdict(run, first, f"sqlite:///{folder}/mlflow.db")
-            tags: dict[str, Any] = json.loads((run / "run.json").read_text())["tags"]
-            restarts = int(tags.get("slurm_restart_count", 0))
+            (label,) = (word for word in points[run.name].overrides if word.startswith(KEY))
+            restarts = log.count(f"{label} requeued, ")
             wrong += [] if restarts else ["not restarted"]
             good += not wrong
             print(f"{struck[run.name]}, {restarts} restarts: {'; '.join(wrong) or 'the same run'}")

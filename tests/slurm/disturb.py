@@ -60,6 +60,6 @@ def _processes(job: str) -> list[int]:
 
 
 def _slurm(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, (words, done.stderr)
     return done.stdout
