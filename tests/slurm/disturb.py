@@ -7,6 +7,8 @@ from pathlib import Path
 from signal import SIGKILL
 from time import sleep
 
+ONE = ("--noheader", "--array")
+
 
 def kill(job: str) -> None:
     """SIGKILL to the training process, as where memory runs out: SLURM is not told."""
@@ -16,7 +18,10 @@ def kill(job: str) -> None:
 
 def warn(job: str) -> None:
     """The signal that comes before a preemption, or before the end of a job's time."""
-    _slurm("scancel", "--signal=USR2", job)
+    # By its own number: said as a task, the part of the array that still waits is asked as well.
+    _slurm(
+        "scancel", "--signal=USR2", _slurm("squeue", *ONE, f"--jobs={job}", "--format=%A").strip()
+    )
 
 
 def requeue(job: str) -> None:
@@ -26,19 +31,12 @@ def requeue(job: str) -> None:
 
 def preempt(job: str) -> None:
     """A job of a higher partition takes the node."""
-    node = _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
+    node = _slurm("squeue", *ONE, f"--jobs={job}", "--format=%N").strip()
     words = ("--partition=urgent", "--exclusive", f"--nodelist={node}", "--output=/dev/null")
     _slurm("sbatch", *words, "--wrap=sleep 2")
 
 
 KINDS = {"SIGKILL": kill, "scancel --signal": warn, "requeue": requeue, "preemption": preempt}
-
-
-def restarts(job: str) -> int:
-    """How often SLURM has started it anew; 0 while squeue does not say."""
-    words = ("--noheader", "--array", "--states=all", "--Format=JobArrayID:40,RestartCnt:10")
-    counts = dict(line.split() for line in _slurm("squeue", *words).splitlines())
-    return int(counts.get(job, 0))
 
 
 def _processes(job: str) -> list[int]:
