@@ -19,9 +19,8 @@ def kill(job: str) -> None:
 def warn(job: str) -> None:
     """The signal that comes before a preemption, or before the end of a job's time."""
     # By its own number: said as a task, the part of the array that still waits is asked as well.
-    _slurm(
-        "scancel", "--signal=USR2", _slurm("squeue", *ONE, f"--jobs={job}", "--format=%A").strip()
-    )
+    number = _slurm("squeue", *ONE, f"--jobs={job}", "--format=%A").strip()
+    _slurm("scancel", "--signal=USR2", number)
 
 
 def requeue(job: str) -> None:
