@@ -38,7 +38,8 @@ class LauncherConf:
 
     parallel: points at once, null for all; inline runs one by one.
     signal_delay_s: seconds between SLURM's warning and the end of a job's time, for its last save.
-    max_requeues: restarts of a job that ran out of time or was killed; preemptions do not count.
+    max_requeues: how often a job goes on that ran out of time; and up to how many restarts, those
+        after preemptions included, one that was killed does.
     setup: lines of the job's script before Python starts.
     """
 

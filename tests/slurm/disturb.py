@@ -17,10 +17,13 @@ def kill(job: str) -> None:
 
 
 def warn(job: str) -> None:
-    """The signal that comes before a preemption, or before the end of a job's time."""
-    # By its own number: said as a task, the part of the array that still waits is asked as well.
-    number = _slurm("squeue", *ONE, f"--jobs={job}", "--format=%A").strip()
-    _slurm("scancel", "--signal=USR2", number)
+    """The signal that comes before a preemption, or before the end of a job's time.
+
+    Of an array that waits in part scancel may report a failure after it has sent the signal, and
+    would send it again: it gets no time to.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(["scancel", "--signal=USR2", job], capture_output=True, timeout=3)
 
 
 def requeue(job: str) -> None:
