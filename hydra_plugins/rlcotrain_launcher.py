@@ -7,8 +7,8 @@ only, and no postponed annotations, because Hydra executes plugins outside `sys.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,48 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins._rlcotrain_points import Outcomes, Point, run_apart, run_here
+from hydra_plugins._rlcotrain_points import Point, compose
+from hydra_plugins._rlcotrain_running import EXECUTORS, Running
+from hydra_plugins._rlcotrain_slurm import Refused
 from rlcotrain import sweep
-from rlcotrain.signature import signature
 
-EXECUTORS = ("inline", "local")
 SECONDS_TO_DELIVER = 30.0
-
-# What belongs to the sweep as a whole. Hydra drops in silence what a point says of it.
-SWEEP_WIDE = {
-    "hydra.launcher": "choose hardware once, for the whole sweep",
-    "hydra.sweeper": "an experiment that carries a grid is run alone, not swept over",
-    "hydra.sweep.dir": "name the sweep once, for all of its points",
+LEAST = {  # what a number of the launcher is at least
+    **dict.fromkeys(("timeout_min", "nodes", "tasks_per_node"), 1),
+    **dict.fromkeys(("gpus_per_node", "signal_delay_s", "max_requeues"), 0),
 }
 
 
 @dataclass
 class LauncherConf:
-    """`hydra/launcher: rlcotrain`. Resources are those of one point."""
+    """`hydra/launcher: rlcotrain`. Resources are those of one point; null is the cluster's choice.
+
+    parallel: points at once, null for all; inline runs one by one.
+    signal_delay_s: seconds between SLURM's warning and the end of a job's time, for its last save.
+    max_requeues: how often a job goes on that ran out of time; and up to how many restarts, those
+        after preemptions included, one that was killed does.
+    setup: lines of the job's script before Python starts.
+    """
 
     _target_: str = "hydra_plugins.rlcotrain_launcher.RlcotrainLauncher"
     executor: str = "inline"
-    parallel: int | None = None  # points at once, null for all; inline runs one by one
+    parallel: int | None = None
     timeout_min: int = 1440
+    nodes: int = 1
+    tasks_per_node: int = 1
     cpus_per_task: int | None = None
     mem_gb: float | None = None
     gpus_per_node: int = 0
+    signal_delay_s: int = 120
+    max_requeues: int = 5
+    setup: list[str] = field(default_factory=list)
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
 
 
 ConfigStore.instance().store(
@@ -58,12 +68,22 @@ ConfigStore.instance().store(
 class RlcotrainLauncher(Launcher):
     """Runs the points of a sweep that are not finished and reports all of them in one table."""
 
-    def __init__(self, executor: str, parallel: int | None, **resources: Any) -> None:
+    def __init__(self, executor: str, **resources: Any) -> None:
         if executor not in EXECUTORS:
             raise ValueError(f"hydra.launcher.executor={executor}; allowed: {', '.join(EXECUTORS)}")
+        parallel = resources["parallel"]
         if parallel is not None and parallel < 1:
             raise ValueError(f"hydra.launcher.parallel={parallel}; allowed: 1 or more, or null")
-        self.executor, self.parallel, self.resources = executor, parallel, resources
+        for key, least in LEAST.items():
+            if resources[key] < least:
+                raise ValueError(f"hydra.launcher.{key}={resources[key]}; allowed: {least} or more")
+        delay, limit = resources["signal_delay_s"], resources["timeout_min"]
+        if executor == "slurm" and delay >= 60 * limit:
+            raise ValueError(
+                f"hydra.launcher.signal_delay_s={delay}: the warning would come before the start; "
+                f"allowed: less than timeout_min, {60 * limit} s"
+            )
+        self.executor, self.resources = executor, resources
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -75,9 +95,12 @@ class RlcotrainLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Check all points, run what is not finished, report. Exits with 1 if any point failed."""
+        if self.config.launch.detach and self.executor != "slurm":
+            raise ValueError("launch.detach=true: needs a cluster, as of hardware=slurm_cpu")
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())
-        names, points = self._points(job_overrides, initial_job_idx)
+        given = self.config, self.context, self.task
+        names, points = compose(*given, job_overrides, initial_job_idx)
         with self._alone():
             self._launch(points)
         return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
@@ -101,13 +124,16 @@ class RlcotrainLauncher(Launcher):
         """Run what is not finished and report. Exits with 1 if any point failed."""
         self.sweep = sweep.Sweep.read(self.folder)
         for name, point in points.items():
-            self.sweep.points[name] = sweep.Noted(list(point.config.hydra.overrides.task))
-        todo = {name: point for name, point in points.items() if not self._finished(name)}
+            self._note(name, point)
+        todo = {
+            name: point for name, point in points.items() if not sweep.finished(self.folder / name)
+        }
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
         if todo:
             self._open_parent(todo)
         self.sweep.write(self.folder)
-        interrupted = not self._run(todo)
+        interrupted = bool(todo) and not self._run(todo)
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # not a run's
         rows = {row.signature: row for row in sweep.read(self.folder)}
         files = self._report(list(rows.values()))
         failed = [rows[name] for name in points if rows[name].status != "finished"]
@@ -122,83 +148,21 @@ class RlcotrainLauncher(Launcher):
             named = [f"  {points[row.signature].label}: {row.reason}" for row in failed]
             sys.exit("\n".join([f"{len(failed)} of {len(points)} points failed:", *named]))
 
-    def _points(
-        self, job_overrides: Sequence[Sequence[str]], first: int
-    ) -> tuple[list[str], dict[str, Point]]:
-        """Signature of each job, and the points, equal ones once. Exits if any is refused."""
-        names: list[str] = []
-        points: dict[str, Point] = {}
-        refused = []
-        common = set.intersection(*map(set, job_overrides))
-        for number, words in enumerate(job_overrides, first):
-            config = self.context.config_loader.load_sweep_config(self.config, list(words))
-            label = " ".join(word for word in words if word not in common) or "the point"
-            try:
-                name = self._check(config)
-            except (ValueError, OSError, OmegaConfBaseException, HydraException) as error:
-                refused.append(f"  {label}: {' '.join(str(error).split())}")
-                continue
-            names.append(name)
-            if name in points:
-                print(f"{label}: equal to another point, run once")
-                continue
-            with open_dict(config):
-                config.hydra.job.num, config.hydra.job.id = number, name
-                config.hydra.sweep.subdir = name
-                config.tracking.label = label  # what MLflow calls the run
-            points[name] = Point(label, config, self.task, self.context)
-        if refused:
-            count = f"{len(refused)} of {len(job_overrides)}"
-            sys.exit("\n".join([f"nothing was started, {count} points are refused:", *refused]))
-        return names, points
-
-    def _check(self, config: DictConfig) -> str:
-        """The signature of a point; ValueError where it cannot run as it is asked to."""
-        for key, remedy in SWEEP_WIDE.items():
-            if found := list(_differences(key, _at(config, key), _at(self.config, key))):
-                raise ValueError(f"{', '.join(found)}; {remedy}")
-        from rlcotrain.build import check, resolved  # heavy, so after what is cheap to refuse
-
-        before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config.copy())  # which it locks
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    def _run(self, points: Mapping[str, Point]) -> bool:
+        """Whether all of it came to its end. Exits where a cluster refuses it."""
+        running = Running(self.folder, self.sweep, points)
         try:
-            check(task)
-            return signature(resolved(task))
-        finally:
-            HydraConfig.instance().cfg = before
+            return running.run(self.executor, self.resources, self.config.launch.detach)
+        except Refused as refused:
+            if self.config.tracking.uri is not None:
+                self._close_parent("FAILED", ())
+            sys.exit(f"nothing was submitted: {refused}")
 
-    def _finished(self, name: str) -> bool:
-        return bool(sweep.result(self.folder / name).get("status") == "finished")
-
-    def _run(self, todo: Mapping[str, Point]) -> bool:
-        """Run the points, noting each outcome as it comes; false if interrupted."""
-        try:
-            with closing(self._outcomes(todo)) as outcomes:
-                for number, (name, reason) in enumerate(outcomes, 1):
-                    if reason is None and not self._finished(name):
-                        reason = "it ended without a result"
-                    self.sweep.points[name].reason = reason
-                    self.sweep.write(self.folder)
-                    self._say(f"[{number}/{len(todo)}] {todo[name].label}", name)
-        except KeyboardInterrupt:
-            return False
-        return True
-
-    def _outcomes(self, todo: Mapping[str, Point]) -> Outcomes:
-        if self.executor == "inline":
-            return run_here(todo)
-        logs = self.folder / ".submitit"
-        return run_apart(todo, self.executor, self.parallel, logs, self.resources)
-
-    def _say(self, point: str, name: str) -> None:
-        """A plain line for a point that has ended."""
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        row = next(row for row in sweep.read(self.folder) if row.signature == name)
-        before, after = (row.accuracy.get((at, "sampled")) for at in sweep.MOMENTS[:2])
-        found = f", sampled accuracy {before} -> {after}" if before and after else ""
-        why = f": {row.reason}" if row.reason else ""
-        print(f"{point} {row.status}{found}{why}", flush=True)
+    def _note(self, name: str, point: Point) -> None:
+        """A point anew; the job of an earlier launch is still its own."""
+        job = self.sweep.points[name].job if name in self.sweep.points else None
+        words = list(point.config.hydra.overrides.task)
+        self.sweep.points[name] = sweep.Noted(words, steps=point.steps, job=job)
 
     def _open_parent(self, todo: Mapping[str, Point]) -> None:
         """Tell every point its sweep and, if the tracker has it already, the sweep's MLflow run."""

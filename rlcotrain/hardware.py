@@ -16,6 +16,7 @@ LIBRARIES = ("torch", "transformers", "peft", "hydra-core", "omegaconf", "mlflow
 class Hardware:
     """Settings that numbers depend on; nodes, memory and time limits belong to the launcher.
 
+    gpus: processes of a run, a GPU each.
     dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
     threads: CPU threads; runs are reproducible to the bit at a given number.
     micro_batch_tokens: padded tokens of one forward and backward pass.
@@ -23,9 +24,11 @@ class Hardware:
     skip_zero_advantages: whether rows that cannot change the gradient are left out of the update.
     logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
     engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
+    price_per_gpu_hour: dollars, for estimates and budgets.
     """
 
     device: Literal["cpu", "cuda"]
+    gpus: int = 1
     dtype: Dtype
     threads: int
     micro_batch_tokens: int
@@ -34,9 +37,11 @@ class Hardware:
     logprob_chunk: int
     engine_rows: int
     engine_tokens: int
+    price_per_gpu_hour: float = 0.0
 
     def __post_init__(self) -> None:
         for key in (
+            "gpus",
             "threads",
             "micro_batch_tokens",
             "logprob_chunk",
@@ -45,6 +50,9 @@ class Hardware:
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"hardware.{key}={getattr(self, key)}: must be 1 or more")
+        if self.price_per_gpu_hour < 0:
+            price = f"hardware.price_per_gpu_hour={self.price_per_gpu_hour:g}"
+            raise ValueError(f"{price}: must be 0 or more dollars")
 
     @property
     def torch_device(self) -> torch.device:

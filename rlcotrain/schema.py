@@ -21,8 +21,10 @@ ROOT = (
     *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
-    *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
+    *("name", "seed", "folder", "sweep", "launch", "cache_dir", "export", "policy"),
+    "roles",
 )
+LAUNCH = ("detach",)
 TRACKING = ("uri", "experiment", "parent", "sweep", "label")
 
 
@@ -52,6 +54,8 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     """Keys and types of what is no call of a target."""
     _check_keys("", config, ROOT)
     _check_keys("tracking", config["tracking"], TRACKING)
+    _check_keys("launch", config["launch"], LAUNCH)
+    _check_value("launch.detach", config["launch"]["detach"], bool)
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
