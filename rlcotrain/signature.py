@@ -13,6 +13,8 @@ OUTSIDE = (
     *("hydra", "tracking", "sweep", "folder", "cache_dir"),
     *("name", "export", "record", "checkpoint"),
 )
+# How a run is spread over processes: its numbers differ by rounding only.
+OUTSIDE_HARDWARE = ("gpus", "parallel")
 
 
 def signature(config: Mapping[str, Any]) -> str:
@@ -21,5 +23,7 @@ def signature(config: Mapping[str, Any]) -> str:
     `config` is a plain resolved mapping (`OmegaConf.to_container(cfg, resolve=True)`).
     """
     effective = {key: value for key, value in config.items() if key not in OUTSIDE}
+    if hardware := effective.get("hardware"):
+        effective["hardware"] = {k: v for k, v in hardware.items() if k not in OUTSIDE_HARDWARE}
     text = json.dumps(effective, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
