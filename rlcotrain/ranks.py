@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 from torch.utils._pytree import tree_map_only
 
 from rlcotrain.hardware import Hardware
@@ -32,7 +34,7 @@ R = TypeVar("R")
 class Ranks:
     """What one process knows of all: its number, how many there are, and how to reach them."""
 
-    def __init__(self, rank: int = 0, size: int = 1, store: dist.Store | None = None) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None) -> None:
         self.rank, self.size, self._store = rank, size, store
         self._group = dist.new_group(backend="gloo", timeout=CALL_TIMEOUT) if size > 1 else None
         self._calling = False  # stays so after an error: the others wait inside the call
@@ -148,7 +150,7 @@ def everywhere(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S
         with self.ranks.together(self.name, method.__name__, *args, **kwargs):
             return method(self, *args, **kwargs)
 
-    return called
+    return cast(Callable[Concatenate[S, P], R], called)
 
 
 @contextmanager
@@ -166,7 +168,7 @@ def started(hardware: Hardware) -> Iterator[Ranks]:
         yield Ranks()
         return
     hardware.take_device(int(os.environ["LOCAL_RANK"]))
-    store, rank, size = next(dist.rendezvous("env://"))
+    store, rank, size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if hardware.device == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
     ranks = Ranks(rank, size, store)

@@ -82,11 +82,15 @@ class Shards:
         self._mesh = init_device_mesh(device.type, (ranks.size,))
         for layer in module.get_decoder().layers:
             fully_shard(layer, mesh=self._mesh)
-        self._entry = fully_shard(_Entry(module), mesh=self._mesh)
+        self._entry = _Entry(module)
+        fully_shard(self._entry, mesh=self._mesh)
 
     def forward(self, function: Callable[..., Any], *args: Any) -> Any:
         """function(*args), which runs parts of the module."""
-        return self._entry(function, *args)
+        result = self._entry(function, *args)
+        if not torch.is_grad_enabled():  # what is no layer's is kept for a backward
+            self._entry.reshard()  # type: ignore[operator]
+        return result
 
     @contextmanager
     def whole(self) -> Iterator[None]:
