@@ -1,0 +1,68 @@
+"""A run of two processes is the run of one, and goes on as one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests import lives, ranks
+from tests.lives import Event
+from tests.runs import PAIR, SMALL, compose, lines, timeless
+
+Config = dict[str, Any]
+
+# Both learn in turn, by shared solutions, against a reference; little of everything.
+WORDS = (
+    *SMALL,
+    *PAIR,
+    "experiment=phase2/tango",
+    *(f"schedule.prelude.{name}.steps=1" for name in ("pretrain", "imitate", "judge", "warmup")),
+    *(f"schedule.prelude.{name}.num_prompts=4" for name in ("pretrain", "imitate", "judge")),
+    *("schedule.prelude.judge.optimizer.schedule=constant", "schedule.steps=4"),
+    *("schedule.cycle.solve.num_prompts=4", "schedule.cycle.solve.group_size=4"),
+    *("schedule.cycle.solve.steps=2", "schedule.cycle.verify.steps=1"),
+    *("schedule.cycle.verify.num_prompts=3", "schedule.cycle.verify.verifications=3"),
+    *("schedule.cycle.verify.rollouts=shared", "loss.beta=0.01", "loss.reference_every=2"),
+    *("loss.entropy=0.01", "evaluation.every=2", "checkpoint.every=2", "export=true"),
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    composed = OmegaConf.to_container(compose(tmp_path_factory.mktemp("unused"), *WORDS))
+    assert isinstance(composed, dict)
+    return {str(key): value for key, value in composed.items() if key != "cache_dir"} | {"sweep": ""}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
+    """The folder of a run of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert lives.live(folder, config) == 0
+    return folder
+
+
+def screens(folder: Path) -> str:
+    return "\n".join(file.read_text() for file in sorted(folder.glob("screen-*")))
+
+
+def assert_alike(found: Path, expected: Path) -> None:
+    """The same lines, numbers up to rounding."""
+    pairs = zip(timeless(found), timeless(expected), strict=True)
+    for one, other in pairs:
+        assert list(one) == list(other)
+        for key, value in other.items():
+            close = value if isinstance(value, str) else pytest.approx(value, rel=2e-3, abs=1e-5)
+            assert one[key] == close, (other["phase"], other["step"], key)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_run_as_one(parallel: str, config: Config, alone: Path, tmp_path: Path) -> None:
+    chosen = config | {"hardware": config["hardware"] | {"parallel": parallel}}
+    assert ranks.live(tmp_path, chosen, 2) == [0, 0], screens(tmp_path)
+    assert_alike(tmp_path / "run/metrics.jsonl", alone / "run/metrics.jsonl")
+    said, before = (lines(folder / "run/rollouts.jsonl") for folder in (tmp_path, alone))
+    assert [line["text"] for line in said] == [line["text"] for line in before]
+    files = [sorted(p.name for p in (f / "run").rglob("*")) for f in (tmp_path, alone)]
+    assert files[0] == files[1]
