@@ -21,6 +21,7 @@ from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.ranks import Ranks, started
 from rlcotrain.record import write_json
 from rlcotrain.screen import say
+from rlcotrain.signals import Signals
 from rlcotrain.signature import signature
 from rlcotrain.tracking import Mirror, deliver, resolve, sync_command, ui_command
 from rlcotrain.train import train
@@ -93,9 +94,9 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[st
             say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
         result = train(built)
     except Exception as error:
-        _close(
-            cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror
-        )
+        reason = f"{type(error).__name__}: {error}"
+        with Signals().watched():  # where one process fails, torchrun ends the others
+            _close(cfg, folder, {"status": "failed", "reason": reason}, mirror)
         raise
     return _close(cfg, folder, result, mirror)
 

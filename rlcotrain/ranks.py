@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -24,7 +24,6 @@ from rlcotrain.hardware import Hardware
 
 STEP_TIMEOUT = timedelta(minutes=10)  # of gradients: all processes come to them together
 CALL_TIMEOUT = timedelta(days=30)  # the first one may grade, draw or wait for as long as it needs
-LEAVE_TIMEOUT = timedelta(seconds=60)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 P = ParamSpec("P")
@@ -37,7 +36,7 @@ class Ranks:
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None) -> None:
         self.rank, self.size, self._store = rank, size, store
         self._group = dist.new_group(backend="gloo", timeout=CALL_TIMEOUT) if size > 1 else None
-        self._calling = False  # stays so after an error: the others wait inside the call
+        self._calling = False
 
     @property
     def leads(self) -> bool:
@@ -70,7 +69,7 @@ class Ranks:
         if self.size == 1 or self._calling:
             yield
             return
-        self._calling = True
+        self._calling = True  # and so after an error: the others wait inside the call
         try:
             if self.leads:
                 self._tell((name, method, *tree_map_only(torch.Tensor, _shape, (args, kwargs))))
@@ -106,30 +105,25 @@ class Ranks:
     def _explain(self, error: RuntimeError) -> None:
         """Raise ConnectionError if `error` is of a process that failed or was killed."""
         assert self._store is not None
-        with suppress(RuntimeError):  # the store may be gone with the process that kept it
-            if self._store.check(["failed"]):
-                raise ConnectionError(self._store.get("failed").decode()) from error
+        if self.leads and self._store.check(["failed"]):
+            raise ConnectionError(self._store.get("failed").decode()) from error
         if isinstance(error, dist.DistError) or "peer" in str(error):
             raise ConnectionError("a process of this run was lost") from error
 
     def leave(self, error: BaseException | None) -> None:
-        """End the part of this process in the run: cleanly, or because of `error`."""
+        """End the part of this process in the run: cleanly, or because of `error`.
+
+        After an error the others learn of it as this process exits, which closes its connections.
+        """
         assert self._store is not None
         if self.leads and not self._calling:
-            with suppress(RuntimeError):
-                self._tell(None)
-        elif not self.leads and error is not None:
-            with suppress(RuntimeError):
-                reason = f"process {self.rank} of {self.size} failed: {type(error).__name__}: "
-                self._store.compare_set("failed", "", reason + " ".join(str(error).split()))
-        self._group = None
-        dist.destroy_process_group()  # whoever waits for this process learns that it is gone
-        with suppress(RuntimeError):
-            if self.leads:
-                self._store.set("left", "")
-            elif error is not None:
-                # torchrun ends all when one ends: let the first process write down the reason.
-                self._store.wait(["left"], LEAVE_TIMEOUT)
+            self._tell(None)
+        elif not (self.leads or error is None or isinstance(error, ConnectionError)):
+            reason = f"process {self.rank} of {self.size} failed: {type(error).__name__}: {error}"
+            self._store.compare_set("failed", "", " ".join(reason.split()))
+        if error is None:
+            self._group = None
+            dist.destroy_process_group()
 
 
 class Shared(Protocol):

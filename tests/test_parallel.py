@@ -1,6 +1,8 @@
 """A run of two processes is the run of one, and goes on as one."""
 
+import time
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
@@ -66,3 +68,25 @@ def test_two_processes_run_as_one(parallel: str, config: Config, alone: Path, tm
     assert [line["text"] for line in said] == [line["text"] for line in before]
     files = [sorted(p.name for p in (f / "run").rglob("*")) for f in (tmp_path, alone)]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("sizes", [(2, 1), (1, 2)])
+def test_a_run_goes_on_with_another_number_of_processes(
+    sizes: tuple[int, int], config: Config, alone: Path, tmp_path: Path
+) -> None:
+    """Killed as it saves the second state, it goes on from the first, sharded or whole."""
+    chosen = config | {"hardware": config["hardware"] | {"parallel": "fsdp"}}
+    kill = Event("os.rename", "/checkpoints/000008", 1)
+    statuses = ranks.live(tmp_path, chosen, sizes[0], event=kill)
+    assert statuses[0] == -SIGKILL and 0 not in statuses, screens(tmp_path)
+    assert ranks.live(tmp_path, chosen, sizes[1]) == [0] * sizes[1], screens(tmp_path)
+    assert "resumed after step 6" in screens(tmp_path)
+    assert_alike(tmp_path / "run/metrics.jsonl", alone / "run/metrics.jsonl")
+    assert not (tmp_path / "run/cut.jsonl").exists()
+
+
+def test_a_process_that_is_killed_ends_the_run(config: Config, tmp_path: Path) -> None:
+    began = time.monotonic()
+    statuses = ranks.live(tmp_path, config, 2, rank=1, event=Event("open", "screen-1", 2))
+    print(statuses, time.monotonic() - began, screens(tmp_path))
+    assert 0
