@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -116,11 +116,13 @@ class Ranks:
         After an error the others learn of it as this process exits, which closes its connections.
         """
         assert self._store is not None
-        if self.leads and not self._calling:
-            self._tell(None)
-        elif not (self.leads or error is None or isinstance(error, ConnectionError)):
-            reason = f"process {self.rank} of {self.size} failed: {type(error).__name__}: {error}"
-            self._store.compare_set("failed", "", " ".join(reason.split()))
+        with suppress(RuntimeError):  # of others that are gone already
+            if self.leads and not self._calling:
+                self._tell(None)
+            elif not (self.leads or error is None or isinstance(error, ConnectionError)):
+                who = f"process {self.rank} of {self.size}"
+                reason = f"{who} failed: {type(error).__name__}: {error}"
+                self._store.compare_set("failed", "", " ".join(reason.split()))
         if error is None:
             self._group = None
             dist.destroy_process_group()
