@@ -156,9 +156,7 @@ def started(hardware: Hardware) -> Iterator[Ranks]:
     Raises ValueError unless they are hardware.gpus.
     """
     if "SUBMITIT_EXECUTOR" in os.environ and "RANK" not in os.environ:
-        from submitit.helpers import TorchDistributedEnvironment
-
-        TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        _adopt_submitit()
     _check_count(hardware.gpus)
     if hardware.gpus == 1:
         yield Ranks()
@@ -174,6 +172,14 @@ def started(hardware: Hardware) -> Iterator[Ranks]:
         ranks.leave(error)
         raise
     ranks.leave(None)
+
+
+def _adopt_submitit() -> None:
+    from submitit import JobEnvironment
+    from submitit.helpers import TorchDistributedEnvironment
+
+    if JobEnvironment().num_tasks > 1:
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
 
 
 def _check_count(gpus: int) -> None:

@@ -88,7 +88,9 @@ def _lead(
         torch.save(lead(parts, *args), file)
 
 
-def _live(rank: int, folder: Path, config: dict[str, Any], struck: int, event: Event | None) -> None:
+def _live(
+    rank: int, folder: Path, config: dict[str, Any], struck: int, event: Event | None
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     screen = os.open(folder / f"screen-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(screen, 1)

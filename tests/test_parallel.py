@@ -34,7 +34,9 @@ WORDS = (
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     composed = OmegaConf.to_container(compose(tmp_path_factory.mktemp("unused"), *WORDS))
     assert isinstance(composed, dict)
-    return {str(key): value for key, value in composed.items() if key != "cache_dir"} | {"sweep": ""}
+    return {str(key): value for key, value in composed.items() if key != "cache_dir"} | {
+        "sweep": ""
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,9 @@ def assert_alike(found: Path, expected: Path) -> None:
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_run_as_one(parallel: str, config: Config, alone: Path, tmp_path: Path) -> None:
+def test_two_processes_run_as_one(
+    parallel: str, config: Config, alone: Path, tmp_path: Path
+) -> None:
     chosen = config | {"hardware": config["hardware"] | {"parallel": parallel}}
     assert ranks.live(tmp_path, chosen, 2) == [0, 0], screens(tmp_path)
     assert_alike(tmp_path / "run/metrics.jsonl", alone / "run/metrics.jsonl")
@@ -85,8 +89,23 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert not (tmp_path / "run/cut.jsonl").exists()
 
 
-def test_a_process_that_is_killed_ends_the_run(config: Config, tmp_path: Path) -> None:
-    began = time.monotonic()
-    statuses = ranks.live(tmp_path, config, 2, rank=1, event=Event("open", "screen-1", 2))
-    print(statuses, time.monotonic() - began, screens(tmp_path))
-    assert 0
+def test_a_process_that_is_killed_fails_the_run(config: Config, tmp_path: Path) -> None:
+    """The second opens nothing but its sources: killed at the first picture that it never draws."""
+    statuses = ranks.live(tmp_path, config, 2, rank=1, event=LOADED)
+    assert statuses == [1, -SIGKILL], screens(tmp_path)
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["status"] == "failed"
+    assert result["reason"] == "ConnectionError: a process of this run was lost"
+
+
+@pytest.mark.parametrize("then", ["term", "usr2"])
+def test_a_signal_stops_all_at_the_same_step(
+    then: Literal["term", "usr2"], config: Config, alone: Path, tmp_path: Path
+) -> None:
+    """The first saves and obeys, as torchrun's SIGTERM and submitit's requeueing want it."""
+    event = Event("open", "metrics.jsonl", 3, then)
+    statuses = ranks.live(tmp_path, config, 2, event=event)
+    assert statuses == ([-SIGTERM, 1] if then == "term" else [7, 0]), screens(tmp_path)
+    assert "a signal came: state saved" in screens(tmp_path)
+    assert ranks.live(tmp_path, config, 2) == [0, 0], screens(tmp_path)
+    assert_alike(tmp_path / "run/metrics.jsonl", alone / "run/metrics.jsonl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ from rlcotrain.model.optimizer import Descent, Optimizer
 from rlcotrain.model.parallel import Replicas, Shards
 from rlcotrain.model.passes import Pass, passes
 from rlcotrain.model.plan import plan
+from rlcotrain.model.reference import Reference, Weights
 from rlcotrain.model.shared import load_shared
 from rlcotrain.model.source import Source
 from rlcotrain.model.tally import Tally
 from rlcotrain.ranks import Ranks, everywhere
 from rlcotrain.types import Rollout, UpdateStats
-
-Weights = dict[str, torch.Tensor]
 
 
 class NonFiniteUpdate(ArithmeticError):
@@ -77,8 +76,7 @@ class Policy:
         check_head(self.module)
         self.layout = self._spread()
         self._parameters = {k: p for k, p in self.module.named_parameters() if p.requires_grad}
-        self._reference: Weights | None = None
-        self._reference_version = 0
+        self._reference = Reference(self._parameters, self.layout)
         self._own = self._descent = self._begin(optimizer)
         self._phase: str | None = None  # whose optimizer learns; None: the policy's own
 
@@ -209,29 +207,10 @@ class Policy:
         """Rows with log-probabilities under the reference, where the loss asks for a KL to it."""
         if loss.beta == 0:
             return list(rows)
-        age = self.version - self._reference_version
-        if self._reference is None or (loss.reference_every and age >= loss.reference_every):
-            copies = {key: p.detach().clone() for key, p in self._parameters.items()}
-            self._reference, self._reference_version = copies, self.version
-        with self._swapped(self._reference):
+        self._reference.renew(self.version, loss.reference_every)
+        with self._reference.in_place():
             scores = self.score(rows)
         return [replace(row, reference=line) for row, line in zip(rows, scores, strict=True)]
-
-    @contextmanager
-    def _swapped(self, weights: Weights) -> Iterator[None]:
-        """The module with other trainable weights, which meanwhile hold its own: no third copy."""
-        self._swap(weights)
-        try:
-            yield
-        finally:
-            self._swap(weights)
-
-    @torch.no_grad()
-    def _swap(self, weights: Weights) -> None:
-        for key, parameter in self._parameters.items():
-            kept = parameter.clone()
-            parameter.copy_(weights[key])
-            weights[key].copy_(kept)
 
     def whole(self) -> AbstractContextManager[None]:
         """While this lasts, `speaker` has all weights: all processes ask for it together."""
@@ -254,16 +233,12 @@ class Policy:
         """Everything a resumed run needs to go on to the bit."""
         return {
             "phase": self._phase,
-            "weights": self._full({key: p.detach() for key, p in self._parameters.items()}),
+            "weights": {key: self.layout.full(p.detach()) for key, p in self._parameters.items()},
             "own": self._own.state_dict(),
             "descent": self._descent.state_dict() if self._phase is not None else None,
             "version": self.version,
-            "reference": self._reference and self._full(self._reference),
-            "reference_version": self._reference_version,
+            **self._reference.state_dict(),
         }
-
-    def _full(self, weights: Weights) -> Weights:
-        return {key: self.layout.full(weight) for key, weight in weights.items()}
 
     @everywhere
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -278,11 +253,7 @@ class Policy:
             self._descent = self._begin(state["descent"]["settings"])
             self._descent.load_state_dict(state["descent"])
         self.version = state["version"]
-        self._reference = state["reference"] and {
-            key: self.layout.part(kept, self._parameters[key])
-            for key, kept in state["reference"].items()
-        }
-        self._reference_version = state["reference_version"]
+        self._reference.load_state_dict(state)
 
     @everywhere
     def export(self, folder: Path) -> None:

@@ -96,7 +96,9 @@ def test_an_update_of_a_pretrained_model(
     parallel: str, changes: dict[str, Any], qwen: Path, tmp_path: Path
 ) -> None:
     rows = rows_of(3)
-    make = partial(build, source=pretrained(qwen, **changes), parallel=parallel, micro_batch_tokens=40)
+    make = partial(
+        build, source=pretrained(qwen, **changes), parallel=parallel, micro_batch_tokens=40
+    )
     alone = learn(make(Ranks()), rows, [FULL, FULL])
     assert_alike(led(tmp_path, 2, make, learn, rows, [FULL, FULL]), alone)
 
