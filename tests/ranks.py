@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,16 @@ Parts = Mapping[str, Any]
 SECONDS = 60
 
 
-def apart(size: int, target: Callable[..., None], *args: Any) -> list[int | None]:
-    """Exit statuses of `size` processes that call target(rank, *args); None: it hangs."""
+def apart(
+    size: int,
+    target: Callable[..., None],
+    *args: Any,
+    meanwhile: Callable[[Sequence[Any]], None] | None = None,
+) -> list[int | None]:
+    """Exit statuses of `size` processes that call target(rank, *args); None: it hangs.
+
+    meanwhile: called with the processes while they run.
+    """
     port = _free_port()
     processes = [
         SERVER.Process(target=_adopt, args=(rank, size, port, target, args)) for rank in range(size)
@@ -29,6 +37,8 @@ def apart(size: int, target: Callable[..., None], *args: Any) -> list[int | None
     for process in processes:
         process.start()
     try:
+        if meanwhile is not None:
+            meanwhile(processes)
         for process in processes:
             process.join(SECONDS)
         return [process.exitcode for process in processes]
@@ -48,11 +58,15 @@ def led(
 
 
 def live(
-    folder: Path, config: dict[str, Any], size: int, rank: int = 0, event: Event | None = None
+    folder: Path,
+    config: dict[str, Any],
+    size: int,
+    event: Event | None = None,
+    meanwhile: Callable[[Sequence[Any]], None] | None = None,
 ) -> list[int | None]:
-    """One life of a run of `size` processes in folder/run; `event` happens to one of them."""
-    hardware_ = config["hardware"] | {"gpus": size}
-    return apart(size, _live, folder, config | {"hardware": hardware_}, rank, event)
+    """One life of a run of `size` processes in folder/run; `event` happens to the first."""
+    config = config | {"hardware": config["hardware"] | {"gpus": size}}
+    return apart(size, _live, folder, config, event, meanwhile=meanwhile)
 
 
 def _free_port() -> int:
@@ -88,14 +102,12 @@ def _lead(
         torch.save(lead(parts, *args), file)
 
 
-def _live(
-    rank: int, folder: Path, config: dict[str, Any], struck: int, event: Event | None
-) -> None:
+def _live(rank: int, folder: Path, config: dict[str, Any], event: Event | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     screen = os.open(folder / f"screen-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(screen, 1)
     os.dup2(screen, 2)
     signal.signal(signal.SIGUSR2, requeue)
-    if event is not None and rank == struck:
+    if event is not None and rank == 0:
         sys.addaudithook(Watch(event, folder))
     run(OmegaConf.create({"cache_dir": f"{folder}/cache"} | config), folder / "run")

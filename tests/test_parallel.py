@@ -1,9 +1,11 @@
 """A run of two processes is the run of one, and goes on as one."""
 
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from signal import SIGKILL
-from typing import Any
+from signal import SIGKILL, SIGTERM
+from typing import Any, Literal
 
 import pytest
 from omegaconf import OmegaConf
@@ -90,9 +92,12 @@ def test_a_run_goes_on_with_another_number_of_processes(
 
 
 def test_a_process_that_is_killed_fails_the_run(config: Config, tmp_path: Path) -> None:
-    """The second opens nothing but its sources: killed at the first picture that it never draws."""
-    statuses = ranks.live(tmp_path, config, 2, rank=1, event=LOADED)
-    assert statuses == [1, -SIGKILL], screens(tmp_path)
+    def kill(processes: Sequence[Any]) -> None:
+        while not (tmp_path / "run/metrics.jsonl").exists() and processes[0].is_alive():
+            time.sleep(0.01)
+        processes[1].kill()
+
+    assert ranks.live(tmp_path, config, 2, meanwhile=kill) == [1, -SIGKILL], screens(tmp_path)
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert result["status"] == "failed"
     assert result["reason"] == "ConnectionError: a process of this run was lost"

@@ -15,8 +15,6 @@ from rlcotrain.ranks import Ranks, everywhere, started
 from tests.model.tiny import hardware
 from tests.ranks import apart, led
 
-Kind = str
-
 
 class Counter:
     """Adds up over processes; strikes where and how it is told to."""
@@ -42,7 +40,7 @@ class Counter:
         return self.ranks.gather(self.seen[-1])
 
     @everywhere
-    def strike(self, rank: int, how: Kind) -> float:
+    def strike(self, rank: int, how: str) -> float:
         if self.ranks.rank == rank:
             if how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -73,7 +71,7 @@ def test_one_process_is_alone() -> None:
         assert Counter(ranks).add(2.0) == 2.0
 
 
-def _struck(rank: int, folder: Path, struck: int, how: Kind) -> None:
+def _struck(rank: int, folder: Path, struck: int, how: str) -> None:
     try:
         with started(hardware(gpus=2)) as ranks:
             if ranks.leads:
@@ -99,7 +97,7 @@ def _struck(rank: int, folder: Path, struck: int, how: Kind) -> None:
     ],
 )
 def test_a_failure_ends_all_at_once(
-    struck: int, how: Kind, statuses: list[int], reasons: list[str | None], tmp_path: Path
+    struck: int, how: str, statuses: list[int], reasons: list[str | None], tmp_path: Path
 ) -> None:
     began = time.monotonic()
     assert apart(2, _struck, tmp_path, struck, how) == statuses
@@ -123,7 +121,7 @@ def test_as_many_processes_as_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         wrong = rf"^hardware.gpus={gpus}: must be the number of processes, here 2$"
         with pytest.raises(ValueError, match=wrong), started(hardware(gpus=gpus)):
             pass
-    with pytest.raises(ValueError, match="^hardware.gpus=0: must be 1 or more$"):
+    with pytest.raises(ValueError, match=r"^hardware.gpus=0: must be 1 or more$"):
         hardware(gpus=0)
 
 
