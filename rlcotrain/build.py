@@ -16,7 +16,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 from omegaconf.errors import InterpolationKeyError
 
-from rlcotrain.contradictions import can_grade, refuse_contradictions, refuse_problems
+from rlcotrain.contradictions import (
+    refuse_contradictions,
+    refuse_problems,
+    refuse_ungraded,
+)
+from rlcotrain.grader.single import is_usable
 from rlcotrain.hardware import versions
 from rlcotrain.kept import Kept
 from rlcotrain.lengths import fit_lengths
@@ -39,11 +44,13 @@ def check(cfg: DictConfig) -> Parts:
 
     Nothing is written, no model is loaded.
     """
-    cfg = _with_watch(cfg)
+    cfg = OmegaConf.create(_with_watch(resolved(cfg)))
     config = resolved(cfg)
     check_schema(config)
-    grader = _make(cfg.grader)
-    dataset = _make(cfg.data).usable(lambda problem: can_grade(grader, problem))
+    grader, dataset = _make(cfg.grader), _make(cfg.data)
+    refuse_ungraded(grader, dataset)
+    # An answer that is not known is no matter to a grader.
+    dataset = dataset.usable(lambda problem: problem.answer is None or is_usable(grader, problem))
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
     verifier = _make(cfg.verifier)
     quality, rates = _make(cfg.quality), _make(cfg.pass_at_k)
@@ -139,27 +146,28 @@ def _present(cfg: DictConfig) -> DictConfig:
     return present
 
 
-def _with_watch(cfg: DictConfig) -> DictConfig:
-    """The configuration with the graders themselves where `grader.watch` names their options."""
-    whole = copy.deepcopy(cfg)
-    with open_dict(whole):
-        names = whole.grader.pop("watch")
-        if not OmegaConf.is_list(names):
-            raise ValueError(f"grader.watch={names}: must be a list, as in [gsm8k_strict]")
-        if names:
-            beside = {str(name): OmegaConf.load(_grader_option(str(name))) for name in names}
-            target = "rlcotrain.grader.watched.Watched"
-            whole.grader = {"_target_": target, "grader": whole.grader, "watch": beside}
-    return whole
+def _with_watch(node: Any) -> Any:
+    """The configuration with the graders themselves where `watch` names their options."""
+    if not isinstance(node, dict):
+        return node
+    whole = {key: _with_watch(value) for key, value in node.items() if key != "watch"}
+    names = node.get("watch", [])
+    if not isinstance(names, list):
+        raise ValueError(f"grader.watch={names}: must be a list, as in [gsm8k_strict]")
+    if not names:
+        return whole
+    watch = {str(name): _grader_option(str(name)) for name in names}
+    return {"_target_": "rlcotrain.grader.watched.Watched", "grader": whole, "watch": watch}
 
 
-def _grader_option(name: str) -> Path:
-    """The file of an option. ValueError where there is none."""
+def _grader_option(name: str) -> Any:
+    """What the file of an option says. ValueError where there is none that stands alone."""
     folder = Path(__file__).parents[1] / "conf" / "grader"
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    options = {file.stem: OmegaConf.load(file) for file in sorted(folder.glob("*.yaml"))}
+    known = [name for name, option in options.items() if "defaults" not in option]
     if name not in known:
         raise ValueError(f"grader.watch=[{name}]: no such grader; allowed: {', '.join(known)}")
-    return folder / f"{name}.yaml"
+    return OmegaConf.to_container(options[name])
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

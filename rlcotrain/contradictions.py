@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rlcotrain.data.dataset import Dataset
+from rlcotrain.data.mixed import Mixed
 from rlcotrain.game.demonstrate import Demonstrate
+from rlcotrain.grader.by_task import ByTask
+from rlcotrain.grader.watched import Watched
 from rlcotrain.parts import Parts
 from rlcotrain.schedule import Phase
-from rlcotrain.types import Grader, Problem
+from rlcotrain.types import Grader
 
 
 def refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
@@ -165,11 +169,14 @@ def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
                 )
 
 
-def can_grade(grader: Grader, problem: Problem) -> bool:
-    """Whether the grader can use the problem's answer; one that is not known is no matter to it."""
-    try:  # a border: what others wrote
-        if problem.answer is not None:
-            grader.check(problem)
-    except ValueError:
-        return False
-    return True
+def refuse_ungraded(grader: Grader, dataset: Dataset) -> None:
+    """ValueError for a mixed data set, of which a set has no grader of its own."""
+    paying = grader.grader if isinstance(grader, Watched) else grader
+    if isinstance(dataset, Mixed) and not isinstance(paying, ByTask):
+        raise ValueError(
+            f"grader: {type(paying).__name__} for all sets of data=mixed; allowed: grader=mixed, "
+            "with one for each, as +grader@grader.graders.aime=math adds it"
+        )
+    if isinstance(paying, ByTask):
+        for task in sorted(dataset.tasks):
+            paying.of(task)

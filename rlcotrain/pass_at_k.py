@@ -16,7 +16,7 @@ from rlcotrain.evaluate import Z95
 from rlcotrain.model.agents import Agents
 from rlcotrain.screen import say
 from rlcotrain.seeds import derive_seed
-from rlcotrain.types import Grader, Problem, Prompt, Rollout, Sampling
+from rlcotrain.types import Grade, Grader, Problem, Prompt, Sampling
 
 FILE = "pass_rates.jsonl"
 TOGETHER = 32  # problems that are asked, and written, at once
@@ -84,6 +84,8 @@ class PassAtK:
         """Write what the file still lacks; `pass_at_k/<k>` over all, with ends of 95 % intervals.
 
         A file that was begun is gone on with: its bytes are those of one that was written at once.
+        An answer whose grade is not known (timeout, crashed) counts as wrong, and in
+        `pass_at_k/unknown_fraction`.
         """
         problems, file = self.problems(), folder / FILE
         lines = self._begun(file, problems)
@@ -95,7 +97,8 @@ class PassAtK:
                 os.fsync(stream.fileno())
                 lines += more
                 say(f"pass@k: {len(lines)} of {len(problems)} problems")
-        metrics: dict[str, float] = {}
+        unknown = sum(line["unknown"] for line in lines)
+        metrics = {"pass_at_k/unknown_fraction": unknown / (len(lines) * self.num_samples)}
         for k in self.k:
             shares = np.array([line[f"pass@{k}"] for line in lines])
             mean, half = float(shares.mean()), Z95 * float(shares.std()) / len(shares) ** 0.5
@@ -131,13 +134,16 @@ class PassAtK:
         ]
         draw = (self.seed, "pass rates", start)
         rows = agents.sample(role, prompts, self.num_samples, self.sampling, *draw)
-        n, right = self.num_samples, self._right(rows)
-        counts = [sum(right[place * n : (place + 1) * n]) for place in range(len(problems))]
+        grades = self.grader.grade([row.text for row in rows], [row.problem for row in rows])
+        n = self.num_samples
         return [
-            {"id": problem.id, "n": n, "c": c, **{f"pass@{k}": pass_at_k(n, c, k) for k in self.k}}
-            for problem, c in zip(problems, counts, strict=True)
+            self._line(problem, grades[place * n : (place + 1) * n])
+            for place, problem in enumerate(problems)
         ]
 
-    def _right(self, rows: Sequence[Rollout]) -> list[bool]:
-        grades = self.grader.grade([row.text for row in rows], [row.problem for row in rows])
-        return [grade.score == 1.0 for grade in grades]
+    def _line(self, problem: Problem, grades: Sequence[Grade]) -> dict[str, Any]:
+        """What the file says of a problem: answers, right ones, and those of an unknown score."""
+        n, right = self.num_samples, [grade.score == 1.0 for grade in grades].count(True)
+        unknown = [grade.score for grade in grades].count(None)
+        shares = {f"pass@{k}": pass_at_k(n, right, k) for k in self.k}
+        return {"id": problem.id, "n": n, "c": right, "unknown": unknown, **shares}

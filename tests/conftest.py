@@ -1,9 +1,13 @@
 """What tests of whole runs share."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests are offline: what asks the hub is refused at once, in place of minutes of retries.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
 from rlcotrain.ranks import Ranks
 from rlcotrain.types import Problem
-from tests.runs import ALONE, PAIR, SMALL, TINY, compose, gsm8k
+from tests.runs import ALONE, PAIR, SMALL, TINY, competition, compose, gsm8k
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +353,7 @@ def test_answers_that_the_grader_cannot_read_are_left_out_and_counted(
 
 
 def test_an_answer_that_no_problem_gives_the_grader(tmp_path: Path) -> None:
-    config = compose(tmp_path, *SMALL, *ALONE, "data=last_letters", "schedule=rl")
+    config = compose(tmp_path, *SMALL, *ALONE, "data=last_letters", "grader=number", "schedule=rl")
     assert_refused(config, "problem last_letters/train/0: the grader cannot use its answer '")
 
 
@@ -431,13 +431,36 @@ def test_graders_that_ride_along(tmp_path: Path, sums: Path) -> None:
     assert grade.score == 1.0
     assert {name: other.score for name, other in grade.watched} == {"gsm8k_strict": 0, "number": 1}
     assert parts.verifier.grader.watch.keys() == {"gsm8k_strict", "number"}  # type: ignore[attr-defined]
+    again = OmegaConf.create(resolved(jsonl(tmp_path, sums, "grader.watch=[number]")))
+    assert check(again).verifier.grader.watch.keys() == {"number"}  # type: ignore[attr-defined]
     unknown = jsonl(tmp_path, sums, "grader.watch=[nobody]")
     assert_refused(unknown, "grader.watch=[nobody]: no such grader; allowed: allenai_gsm8k,")
+    several = jsonl(tmp_path, sums, "grader.watch=[mixed]")
+    assert_refused(several, "grader.watch=[mixed]: no such grader; allowed: allenai_gsm8k,")
     assert_refused(
         jsonl(tmp_path, sums, "grader.watch=exact"), "grader.watch=exact: must be a list"
     )
     missing = jsonl(tmp_path, sums, "grader.watch=[function]")
     assert_refused(missing, "grader.watch.function.path: has no default; say")
+
+
+def test_every_set_of_a_mixture_has_a_grader_of_its_own(tmp_path: Path) -> None:
+    (folder := tmp_path / "math").mkdir()
+    words = ("data=mixed", f"data.sets.gsm8k.path={gsm8k(tmp_path)}", "evaluation.num_problems=2")
+    words += (f"data.sets.math.path={competition(folder)}", "evaluation.between_problems=1")
+    config = compose(tmp_path, *SMALL, *ALONE, *words)
+    parts = check(config)
+    texts = {"gsm8k": "#### {}", "math": r"\boxed{{{}}}"}
+    assert parts.dataset.tasks == set(texts)
+    for problem in parts.evaluation.problems:
+        (grade,) = parts.evaluation.grader.grade(
+            [texts[problem.task].format(problem.answer)], [problem]
+        )
+        assert (grade.score, grade.rule) == (1.0, {"gsm8k": "hash", "math": "boxed"}[problem.task])
+    one = compose(tmp_path, *SMALL, *ALONE, *words, "grader=number")
+    assert_refused(one, "grader: Number for all sets of data=mixed; allowed: grader=mixed")
+    del config.grader.graders.math
+    assert_refused(config, "grader.graders: has none for math, but for gsm8k; +grader@grader.")
 
 
 def test_bonuses_are_weighed_and_phased_out(tmp_path: Path, sums: Path) -> None:

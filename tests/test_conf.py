@@ -1,5 +1,6 @@
 """Every option under conf/ composes, and every key of it is used by what it configures."""
 
+import json
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -30,7 +31,6 @@ EVALUATION_ONLY = ["schedule=rl", "schedule.steps=0"]
 NEEDS = {
     "data=allenai_rlvr": ["schedule=rl"],
     **{f"data={name}": EVALUATION_ONLY for name in ("amc", "olympiadbench", "beyond_aime")},
-    "data=last_letters": ["grader=exact"],
     "data=reasoning_gym": ["schedule=rl"],
     "evaluation=pass_at_k": ["pass_at_k.split=test", "pass_at_k.num_problems=5"],
     "evaluation=verifier": ["verifier=llm"],
@@ -38,6 +38,10 @@ NEEDS = {
     "game=imitate": ["loss=nll"],
     "loss=nll": ["game=imitate"],
     "sampler=staged": ["data.stages.train=null"],
+    "grader=mixed": ["data=mixed"],
+    "grader=allenai_rlvr": ["data=allenai_rlvr", "schedule=rl"],
+    "grader=ifeval": ["data=jsonl"],
+    "grader=reasoning_gym": ["data=reasoning_gym", "schedule=rl"],
     "reward=steps": ["verifier=llm_steps"],
     "reward=tango": ["verifier=llm_steps"],
     **{
@@ -72,13 +76,20 @@ def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
         files = [*files, "evaluation.num_problems=2"]
     elif option == "grader=function":
         files = ["grader.path=tests.grader.rewards.holds_answer"]
+    elif option == "grader=ifeval":
+        followed = sums.with_name("followed.jsonl")
+        rows = [json.loads(line) for line in sums.read_text().splitlines()]
+        instruction = {"answer": json.dumps({"func_name": "validate_no_commas"})}
+        followed.write_text("".join(json.dumps(row | instruction) + "\n" for row in rows))
+        files = [f"data.path={followed}", "data.solution_field=solution"]
+        files = [*files, "evaluation.num_problems=2"]
     elif option == "data=gsm8k":
         files = [f"data.path={gsm8k(sums.parent)}"]
-    elif option == "data=mixed":
+    elif option in ("data=mixed", "grader=mixed"):
         (folder := sums.parent / "math").mkdir()
         files = [f"data.sets.gsm8k.path={gsm8k(sums.parent)}"]
         files += [f"data.sets.math.path={competition(folder)}"]
-    elif option in COMPETITIONS:
+    elif option in (*COMPETITIONS, "grader=allenai_rlvr"):
         files = [f"data.path={competition(sums.parent)}", "evaluation.num_problems=1"]
     elif option == "sampler=easy_to_hard":
         rates = sums.parent / "rates.jsonl"
@@ -90,7 +101,7 @@ def needs(option: str, sums: Path, checkpoint: Path) -> Sequence[str]:
 @pytest.mark.parametrize(
     "option",
     [
-        pytest.param(option, marks=needs_gym if option == "data=reasoning_gym" else ())
+        pytest.param(option, marks=needs_gym if option.endswith("=reasoning_gym") else ())
         for option in OPTIONS
     ],
 )

@@ -90,6 +90,18 @@ def test_held_out_problems_and_some_only(tmp_path: Path, digits: Path) -> None:
     assert [line["id"] for line in found] == [problem.id for problem in tested]
 
 
+def test_answers_that_could_not_be_graded_are_counted(tmp_path: Path, digits: Path) -> None:
+    words = ("grader=function", "grader.path=tests.grader.rewards.undecided")
+    file = measure(tmp_path, digits, *words)
+    assert {(line["c"], line["unknown"]) for line in lines(file)} == {(0, 4)}
+    (share,) = [
+        line["pass_at_k/unknown_fraction"]
+        for line in lines(file.parent / "metrics.jsonl")
+        if "pass_at_k/unknown_fraction" in line
+    ]
+    assert share == 1.0
+
+
 def test_data_that_are_made_as_they_are_drawn(tmp_path: Path) -> None:
     words = [word for word in FEW if not word.startswith("data")]
     with pytest.raises(ValueError, match=r"split=train, num_problems=None: data set 'arithmetic'"):

@@ -36,7 +36,7 @@ class Dataset(Protocol):
     The test list does not depend on the seed: runs of different seeds answer the same questions.
     demonstrates: whether it can show how a solution is judged. endless: whether problems are made
     as they are drawn, so that no list holds them. report: what a person should know of what was
-    read, and of what was left out.
+    read, and of what was left out. tasks: those of its problems (Problem.task).
     """
 
     name: str
@@ -44,6 +44,9 @@ class Dataset(Protocol):
     demonstrates: bool
     endless: bool
     report: Sequence[str]
+
+    @property
+    def tasks(self) -> frozenset[str]: ...
 
     def train_problem(self, index: int, levels: Levels) -> Problem: ...
 
@@ -102,6 +105,11 @@ class Finite:
         self._test = [test[i] for i in epoch_order(len(test), derive_seed(name, "test"), 0)]
         self._pools: dict[Levels, list[Problem]] = {None: apart}
         self._orders: dict[Levels, tuple[int, Sequence[int]]] = {}  # of the newest epoch
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """Of all its problems."""
+        return frozenset(problem.task for problem in self._train + self._test)
 
     def train_problem(self, index: int, levels: Levels) -> Problem:
         """Problem `index` of the stream; each epoch shows every problem of `levels` once."""

@@ -29,8 +29,14 @@ DRAWS = 100  # after so many questions of the wrong side or known ones, there ar
 class Endless(ABC):
     """What data sets share whose problems are made as they are drawn: there is no list of them."""
 
+    name: str
     endless = True
     report: Sequence[str] = ()
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """Its name: all of its problems are of one."""
+        return frozenset({self.name})
 
     @abstractmethod
     def train_problem(self, index: int, levels: Levels) -> Problem:

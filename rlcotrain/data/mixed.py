@@ -120,6 +120,11 @@ class Mixed:
         return any(one.endless and self.weights[key] for key, one in self.sets.items())
 
     @property
+    def tasks(self) -> frozenset[str]:
+        """The keys of its sets."""
+        return frozenset(self.sets)
+
+    @property
     def report(self) -> list[str]:
         """What each set tells, and what is drawn of it: nothing that another is tested on."""
         return [f"{key}: {line}" for key, one in self.sets.items() for line in one.report]

@@ -38,13 +38,18 @@ class ReasoningGym(Generated):
             )
         if not tasks:
             raise ValueError("data.tasks={}: names none; expected one task or more")
-        self.tasks = tasks
+        self._tasks = tasks
         for task in tasks:
             self._entry(task, 0)
         super().__init__("reasoning_gym", wording, self._problem, [1], seed, held_out, stages)
 
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The package's names."""
+        return frozenset(self._tasks)
+
     def _problem(self, level: int, seed: int) -> Problem:
-        entry = self._entry(Random(seed).choice(sorted(self.tasks)), seed % 2**32)
+        entry = self._entry(Random(seed).choice(sorted(self._tasks)), seed % 2**32)
         return Problem(
             id="",
             question=entry["question"],
@@ -58,7 +63,7 @@ class ReasoningGym(Generated):
         from reasoning_gym import create_dataset
 
         try:
-            entry: dict[str, Any] = create_dataset(task, seed=seed, size=1, **self.tasks[task])[0]
+            entry: dict[str, Any] = create_dataset(task, seed=seed, size=1, **self._tasks[task])[0]
         except (ValueError, TypeError, AssertionError) as error:
-            raise ValueError(f"data.tasks.{task}={dict(self.tasks[task])}: {error}") from error
+            raise ValueError(f"data.tasks.{task}={dict(self._tasks[task])}: {error}") from error
         return entry

@@ -83,6 +83,12 @@ def differ(one: str, other: str) -> bool:
     return not (_covers(first, second) and _covers(second, first))
 
 
+def near(one: str, other: str) -> bool:
+    """Whether two normal forms are of the same known value."""
+    first, second = value(one), value(other)
+    return first is not None and second is not None and _covers([first], [second])
+
+
 def value(text: str) -> complex | None:
     """The value of one expression; None where it has another meaning, or is out of range."""
     tokens = TOKEN.findall(text)

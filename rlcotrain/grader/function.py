@@ -21,7 +21,8 @@ class Function:
     """`path` names the function: `package.module.function`.
 
     It gets prompts (the questions) and completions as texts, and the columns answer, id, level,
-    subject, task, solution and tests, each a list of the same length. low, high: what it gives at
+    subject, task, solution and tests, each a list of the same length, and the others of the data
+    set's own rows (Problem.columns; None where a row lacks one). low, high: what it gives at
     worst and at best, laid onto 0..1. Where it raises for a row, that row has no score (crashed,
     with a warning); None means that it does not apply, as in TRL (no_answer, and no score either).
     """
@@ -50,7 +51,13 @@ class Function:
         """Nothing: what a problem must have, only the function knows."""
 
     def _call(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Any]:
-        columns = {name: [getattr(problem, name) for problem in problems] for name in COLUMNS}
+        raw = dict.fromkeys(name for problem in problems for name in problem.columns)
+        columns = {
+            name: [problem.columns.get(name) for problem in problems]
+            for name in raw
+            if name not in ("prompts", "completions")
+        }
+        columns |= {name: [getattr(problem, name) for problem in problems] for name in COLUMNS}
         prompts = [problem.question for problem in problems]
         try:
             values = list(self.function(prompts=prompts, completions=list(texts), **columns))

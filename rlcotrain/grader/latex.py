@@ -38,6 +38,7 @@ SPELLINGS = (
     ("\\geq", "\\ge"),
     ("\\neq", "\\ne"),
     ("\\infinity", "\\infty"),
+    ("\\varnothing", "\\emptyset"),
     ("\u2212", "-"),
     ("\u03c0", "\\pi"),
     ("\u221e", "\\infty"),
@@ -49,6 +50,7 @@ SHORT_FRACTION = re.compile(
 )
 SHORT_ROOT = re.compile(r"\\sqrt(\[[^\[\]]*\])?([0-9a-zA-Z])")
 SLASH = re.compile(r"([+-]?)([0-9]+)/([0-9]+)")
+REPEATING = re.compile(r"([+-]?)([0-9]{0,20})\.([0-9]{0,20})\\overline\{([0-9]{1,20})\}")
 NAMED = re.compile(r"(?:[a-zA-Z]|[a-zA-Z]{2}|[a-zA-Z]\([a-zA-Z]\))=([^=<>]+)")
 WORD = re.compile(r"[a-zA-Z]{2,}")
 
@@ -101,9 +103,17 @@ def normal(answer: str) -> str:
         text = text.replace(",", "")
     if (slash := SLASH.fullmatch(text)) is not None:
         text = f"{slash[1]}\\frac{{{slash[2]}}}{{{slash[3]}}}"
+    if (repeating := REPEATING.fullmatch(text)) is not None:
+        text = _fraction(*repeating.groups())
     if text.startswith("."):
         text = f"0{text}"
     return text.lower() if WORD.fullmatch(text) else text
+
+
+def _fraction(sign: str, whole: str, places: str, period: str) -> str:
+    r"""0.1\overline{6} is \frac{15}{90}: (16 - 1) / 90."""
+    above = int(f"{whole}{places}{period}") - int(f"{whole}{places}" or 0)
+    return f"{sign}\\frac{{{above}}}{{{'9' * len(period)}{'0' * len(places)}}}"
 
 
 def _braced(match: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ pool. A decimal counts to six places, as there.
 """
 
 from rlcotrain.grader.answer_tag import tagged_answer
-from rlcotrain.grader.closed_form import differ, number, readings
+from rlcotrain.grader.closed_form import differ, near, number, readings
 from rlcotrain.grader.compared import Compared, Found
 from rlcotrain.grader.latex import boxed, normal
 from rlcotrain.grader.stated import stated_answer
@@ -43,6 +43,8 @@ class Math(Compared):
                 return round(one.value, PLACES) == round(other.value, PLACES)
             return one.value == other.value
         meant = readings(known, "%" in gold), readings(said, "%" in answer)
+        if "%" in gold + answer and any(near(a, b) for a in meant[0] for b in meant[1]):
+            return True
         return False if all(differ(a, b) for a in meant[0] for b in meant[1]) else None
 
     def extract(self, text: str) -> str | None:

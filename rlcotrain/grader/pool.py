@@ -28,7 +28,8 @@ from typing import Any, Literal
 
 START_SECONDS = 120.0  # importing the libraries, on a machine that is busy with something else
 CACHED = 100_000  # results that are remembered
-Job = tuple[str, ...]  # the name of a task (rlcotrain.grader.symbolic) and its arguments
+Job = tuple[str, ...]  # the name of a task and its arguments
+SYMBOLIC = "rlcotrain.grader.symbolic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +84,17 @@ class Pool:
     Processes start with the first call, stay, and end with `close` or with this process, however it
     ends; a call whose process dies is made once more. Equal calls are made once and their values
     remembered; what was late or crashed is tried again when it is asked for again. Calls from
-    several threads take turns.
+    several threads take turns. tasks: the module that holds them as TASKS.
     """
 
-    def __init__(self, *, workers: int, timeout: float, memory: int) -> None:
+    def __init__(self, *, workers: int, timeout: float, memory: int, tasks: str = SYMBOLIC) -> None:
         if workers < 1:
             raise ValueError(f"grader.workers={workers}: must be 1 or more")
         if timeout <= 0:
             raise ValueError(f"grader.timeout={timeout}: must be above 0 (seconds)")
         if memory < 1 << 28:
             raise ValueError(f"grader.memory={memory}: must be {1 << 28} or more (bytes)")
-        self.workers, self.timeout, self.memory = workers, timeout, memory
+        self.workers, self.timeout, self.memory, self.tasks = workers, timeout, memory, tasks
         self._lock = Lock()
         self._remembered: dict[Job, Result] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -215,7 +216,7 @@ class Pool:
         self._heard, self._works = time.monotonic(), False
         self._process = subprocess.Popen(
             # -P: a folder the run happens to stand in is no place to import from.
-            [sys.executable, "-P", "-m", "rlcotrain.grader.worker", str(self.memory)]
+            [sys.executable, "-P", "-m", "rlcotrain.grader.worker", self.tasks, str(self.memory)]
             + [str(number) for number in far],
             pass_fds=far,
             stdin=subprocess.PIPE,
@@ -228,14 +229,14 @@ class Pool:
         self._line = [Worker(ours) for ours, _ in pairs]
 
 
-def shared_pool(workers: int, timeout: float, memory: int) -> Pool:
+def shared_pool(workers: int, timeout: float, memory: int, tasks: str = SYMBOLIC) -> Pool:
     """The pool of these settings that all graders of this process share."""
     # A forked copy of this process has the sockets, too, and must not talk into them.
-    return _pool(os.getpid(), workers, timeout, memory)
+    return _pool(os.getpid(), workers, timeout, memory, tasks)
 
 
 @cache
-def _pool(process: int, workers: int, timeout: float, memory: int) -> Pool:
-    pool = Pool(workers=workers, timeout=timeout, memory=memory)
+def _pool(process: int, workers: int, timeout: float, memory: int, tasks: str) -> Pool:
+    pool = Pool(workers=workers, timeout=timeout, memory=memory, tasks=tasks)
     atexit.register(pool.close)
     return pool

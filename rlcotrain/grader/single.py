@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from rlcotrain.types import Grade, GradeStatus, Problem
+from rlcotrain.types import Grade, Grader, GradeStatus, Problem
 
 
 class Single(ABC):
@@ -30,6 +30,15 @@ def known_answer(problem: Problem) -> str:
     if problem.answer is None:
         raise ValueError(f"problem {problem.id!r} has no known answer to grade by")
     return problem.answer
+
+
+def is_usable(grader: Grader, problem: Problem) -> bool:
+    """Whether the grader can use the problem's answer."""
+    try:  # a border: what others wrote
+        grader.check(problem)
+    except ValueError:
+        return False
+    return True
 
 
 def verdict(right: bool, extracted: str, rule: str) -> Grade:

@@ -26,4 +26,17 @@ def one_too_few(completions: Sequence[str], **columns: Any) -> list[float]:
     return [1.0 for _ in completions[1:]]
 
 
+def as_hard(
+    completions: Sequence[str], answer: Sequence[str], difficulty: Sequence[int | None], **_: Any
+) -> list[float | None]:
+    """The row's own difficulty, a tenth a point, where the known answer was said."""
+    rows = zip(completions, answer, difficulty, strict=True)
+    return [None if hard is None else hard / 10 * (known in said) for said, known, hard in rows]
+
+
+def undecided(completions: Sequence[str], **columns: Any) -> list[None]:
+    """Has nothing to say of anything."""
+    return [None for _ in completions]
+
+
 NO_FUNCTION = 5

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rlcotrain.grader.exact import Exact
 from rlcotrain.grader.format import Form, Format
 from rlcotrain.grader.gsm8k import Gsm8k
 from rlcotrain.grader.overlong import Overlong
@@ -77,6 +78,15 @@ def test_who_watches_pays_nobody() -> None:
     assert [dict(grade.watched)["gsm8k_strict"].score for grade in (lax, exact)] == [0.0, 1.0]
     assert grader.extract("#### 5") == "5"
     assert_unusable(grader, "five", "is no number")
+
+
+def test_who_watches_keeps_no_problem_out() -> None:
+    """What it cannot use it says nothing of; the problem is graded all the same."""
+    grader = Watched(grader=Exact(), watch={"gsm8k_strict": STRICT})
+    grader.check(problem("five"))
+    word, number = grader.grade(["five", "The answer is 5."], [problem("five"), problem("5")])
+    assert (word.score, word.watched) == (1.0, ())
+    assert [(name, grade.score) for name, grade in number.watched] == [("gsm8k_strict", 1.0)]
 
 
 def test_what_names_no_answer_cannot_be_voted_on() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from rlcotrain.grader.function import Function
@@ -12,6 +14,14 @@ def test_a_reward_function_gets_texts_and_columns() -> None:
     assert [grade.score for grade in grades] == [1.0, 0.0]
     assert {(grade.rule, grade.status) for grade in grades} == {(f"{REWARDS}.holds_answer", "ok")}
     assert grader.grade([], []) == []
+
+
+def test_it_gets_the_columns_of_the_data_sets_own_rows() -> None:
+    """The known answer goes before a raw column of that name."""
+    hard = replace(problem("5"), columns={"difficulty": 3, "answer": "#### 5", "prompts": "?"})
+    grader = Function(path=f"{REWARDS}.as_hard", low=0.0, high=1.0)
+    grades = grader.grade(["it is 5", "it is 5"], [hard, problem("5")])
+    assert [grade.score for grade in grades] == [pytest.approx(0.3), None]
 
 
 def test_its_scores_are_laid_onto_0_to_1_and_none_is_no_score() -> None:

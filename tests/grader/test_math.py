@@ -60,6 +60,10 @@ def test_where_the_answer_is_looked_for(text: str, extracted: str, rule: str) ->
         (r"\frac{1}{3}", "0.333333"),
         (r"-3+2i", "2i - 3"),
         (r"6, 8\text{, and }10", "6,8,10"),
+        (r"\frac{1}{6}", r"0.1\overline{6}"),
+        (r"-3.\overline{45}", r"-\frac{38}{11}"),
+        ("0.125", r"12.5\%"),
+        (r"\emptyset", r"\varnothing"),
     ],
 )
 def test_what_is_worth_the_same(gold: str, answer: str) -> None:
