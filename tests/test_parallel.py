@@ -10,9 +10,10 @@ from typing import Any, Literal
 import pytest
 from omegaconf import OmegaConf
 
+from rlcotrain.build import check
 from tests import lives, ranks
 from tests.lives import Event
-from tests.runs import PAIR, SMALL, compose, lines, timeless
+from tests.runs import ALONE, PAIR, SMALL, compose, lines, timeless
 
 Config = dict[str, Any]
 
@@ -114,3 +115,9 @@ def test_a_signal_stops_all_at_the_same_step(
     assert "a signal came: state saved" in screens(tmp_path)
     assert ranks.live(tmp_path, config, 2) == [0, 0], screens(tmp_path)
     assert_alike(tmp_path / "run/metrics.jsonl", alone / "run/metrics.jsonl")
+
+
+def test_a_shared_base_is_not_sharded(tmp_path: Path) -> None:
+    words = ("model=qwen3_0.6b_lora", "share_base=true", "hardware.parallel=fsdp")
+    with pytest.raises(ValueError, match=r"^hardware\.parallel=fsdp: .*; allowed: ddp$"):
+        check(compose(tmp_path, *SMALL, *ALONE, *words))

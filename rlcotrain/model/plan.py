@@ -43,8 +43,9 @@ def _split_over_ranks(rows: Sequence[Rollout], size: int) -> list[list[int]]:
     place: dict[bytes, int] = {}
     prompt_of = [place.setdefault(row.prompt_ids.tobytes(), len(place)) for row in rows]
     order = np.argsort(prompt_of, kind="stable")
-    ends = np.cumsum([len(rows[i].prompt_ids) + len(rows[i].token_ids) for i in order])
-    rank_of = (ends - 1) * size // ends[-1]
+    lengths = np.array([len(rows[i].prompt_ids) + len(rows[i].token_ids) for i in order])
+    twice_middles = 2 * lengths.cumsum() - lengths
+    rank_of = twice_middles * size // (2 * lengths.sum())
     return [order[rank_of == rank].tolist() for rank in range(size)]
 
 
