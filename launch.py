@@ -66,12 +66,14 @@ def _refuse_single_run_on_slurm() -> None:
 
 def _forget_unstarted(folder: Path) -> None:
     """Hydra writes its own files before we are asked: a refused run leaves no folder behind."""
-    if {path.name for path in folder.iterdir()} <= {".hydra"}:
+    if [path.name for path in folder.iterdir()] == [".hydra"]:
         shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
+    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first has the folder
+        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]
     try:
         main()
     except KeyboardInterrupt:

@@ -31,6 +31,7 @@ from rlcotrain.model.shared import check_shared
 from rlcotrain.parts import Parts
 from rlcotrain.player import Player
 from rlcotrain.provenance import code_hash
+from rlcotrain.ranks import Ranks
 from rlcotrain.run import Run
 from rlcotrain.schema import check_schema
 from rlcotrain.seeds import derive_seed
@@ -83,19 +84,10 @@ def check(cfg: DictConfig) -> Parts:
     return parts
 
 
-def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
+def build(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> Run:
     """The run of a configuration and its checked parts; models are loaded here."""
-    policies: dict[str, Policy] = {}
-    for name, node in cfg.policy.items():
-        policies[str(name)] = Policy(
-            name=str(name),
-            model=_make(node.model),
-            optimizer=_make(node.optimizer),
-            hardware=parts.hardware,
-            seed=derive_seed(cfg.seed, "policy", str(name)),
-            base=next(iter(policies.values()), None) if cfg.share_base else None,
-        )
-    agents = Agents(policies, dict(cfg.roles), _make(cfg.engine))
+    with ranks.together("", "build"):
+        agents = build_agents(cfg, parts, ranks)
     fit_lengths(parts, agents)
     keeps = any(phase.rollouts == "shared" for phase in parts.schedule.phases)
     kept = Kept(Path(cfg.cache_dir) / "prelude", prelude_signature(resolved(cfg)))
@@ -103,7 +95,7 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
         seed=cfg.seed,
         schedule=parts.schedule,
         player=Player(parts.sampler, agents, parts.sampling, cfg.seed, keeps),
-        policies=policies,
+        policies=agents.policies,
         agents=agents,
         mix=parts.mix,
         balance=parts.balance,
@@ -116,6 +108,22 @@ def build(cfg: DictConfig, parts: Parts, folder: Path) -> Run:
         kept=kept if parts.schedule.prelude else None,
         export=cfg.export,
     )
+
+
+def build_agents(cfg: DictConfig, parts: Parts, ranks: Ranks) -> Agents:
+    """All policies and who speaks with them: what every process of a run has."""
+    policies: dict[str, Policy] = {}
+    for name, node in cfg.policy.items():
+        policies[str(name)] = Policy(
+            name=str(name),
+            model=_make(node.model),
+            optimizer=_make(node.optimizer),
+            hardware=parts.hardware,
+            seed=derive_seed(cfg.seed, "policy", str(name)),
+            base=next(iter(policies.values()), None) if cfg.share_base else None,
+            ranks=ranks,
+        )
+    return Agents(policies, dict(cfg.roles), _make(cfg.engine), ranks)
 
 
 def _make(node: Any) -> Any:

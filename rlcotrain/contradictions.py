@@ -28,6 +28,11 @@ def refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
                 f"hardware.micro_batch_tokens={budget}: must hold one row, so at least "
                 f"{longest}, the max_length of policy {name}'s model"
             )
+    if parts.hardware.parallel == "fsdp" and config["share_base"]:
+        raise ValueError(
+            "hardware.parallel=fsdp: each policy is sharded by itself, and share_base=true has one "
+            "base for all; allowed: ddp"
+        )
     for phase in parts.schedule.phases:
         _refuse_training(phase, parts, config)
         if phase.game.samples:

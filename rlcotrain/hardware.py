@@ -16,7 +16,8 @@ LIBRARIES = ("torch", "transformers", "peft", "hydra-core", "omegaconf", "mlflow
 class Hardware:
     """Settings that numbers depend on; nodes, memory and time limits belong to the launcher.
 
-    gpus: processes of a run, a GPU each.
+    gpus: processes of a run, a GPU each (on the CPU: processes); numbers differ by rounding only.
+    parallel: ddp: each holds all weights; fsdp: each holds a share of weights and optimizer state.
     dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
     threads: CPU threads; runs are reproducible to the bit at a given number.
     micro_batch_tokens: padded tokens of one forward and backward pass.
@@ -29,6 +30,7 @@ class Hardware:
 
     device: Literal["cpu", "cuda"]
     gpus: int = 1
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     dtype: Dtype
     threads: int
     micro_batch_tokens: int
@@ -71,6 +73,21 @@ class Hardware:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         torch.set_num_threads(self.threads)
         torch.backends.cuda.matmul.allow_tf32 = self.dtype != "float32"
+
+    def take_device(self, local_rank: int) -> None:
+        """Make the GPU of this process of a node the current one.
+
+        ValueError if there are more processes than GPUs, but one GPU may be all that each sees.
+        """
+        if self.device == "cpu":
+            return
+        visible = torch.cuda.device_count()
+        if visible <= local_rank and visible != 1:
+            raise ValueError(
+                f"hardware.gpus={self.gpus}: process {local_rank} of this node sees only "
+                f"{visible} GPUs"
+            )
+        torch.cuda.set_device(local_rank % visible)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32")

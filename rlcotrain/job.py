@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlcotrain.build import build, check, resolved
+from rlcotrain.build import build, build_agents, check, resolved
 from rlcotrain.conversations import write_conversations
 from rlcotrain.hardware import versions
+from rlcotrain.model.agents import Agents
 from rlcotrain.parts import Parts
 from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
+from rlcotrain.ranks import Ranks, started
 from rlcotrain.record import write_json
 from rlcotrain.screen import say
+from rlcotrain.signals import Signals
 from rlcotrain.signature import signature
 from rlcotrain.tracking import Mirror, deliver, resolve, sync_command, ui_command
 from rlcotrain.train import train
@@ -29,9 +33,24 @@ def run(cfg: DictConfig, folder: Path) -> float:
     """Train the run of `cfg` in `folder`, or go on with it; returns its final sampled accuracy.
 
     A finished run returns its result at once. A failure is written to result.json and raised.
+    Of several processes the first does so; the others return NaN.
     """
-    parts, config = check(cfg), resolved(cfg)
+    parts = check(cfg)
     parts.hardware.prepare()
+    with started(parts.hardware) as ranks:
+        if ranks.leads:
+            return _lead(cfg, parts, folder, ranks)
+        ranks.follow(lambda: _followed(build_agents(cfg, parts, ranks)))
+        return math.nan
+
+
+def _followed(agents: Agents) -> dict[str, Any]:
+    """What the first process may call, by name."""
+    return {**agents.policies, agents.name: agents}
+
+
+def _lead(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> float:
+    config = resolved(cfg)
     record, tracking = parts.record(folder), config["tracking"]
     if tracking["uri"] is not None:
         tracking["uri"] = resolve(tracking["uri"])
@@ -42,7 +61,7 @@ def run(cfg: DictConfig, folder: Path) -> float:
             (folder / "result.json").unlink(missing_ok=True)  # of a life that failed
             _warn(parts)
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-            result = _train(cfg, parts, folder)
+            result = _train(cfg, parts, folder, ranks)
         elif tracking["uri"] is not None:
             _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
     _tell(result, folder, tracking["uri"])
@@ -63,21 +82,21 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
+def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[str, Any]:
     """Train with a mirror beside; however it ends, result.json says how."""
     mirror = Mirror(folder) if cfg.tracking.uri is not None else None
     if mirror is not None:
         mirror.start()
     try:
-        built = build(cfg, parts, folder)
+        built = build(cfg, parts, folder, ranks)
         for name, policy in built.policies.items():
             every, trained = policy.num_parameters
             say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
         result = train(built)
     except Exception as error:
-        _close(
-            cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror
-        )
+        reason = f"{type(error).__name__}: {error}"
+        with Signals().watched():  # where one process fails, torchrun ends the others
+            _close(cfg, folder, {"status": "failed", "reason": reason}, mirror)
         raise
     return _close(cfg, folder, result, mirror)
 

@@ -14,7 +14,7 @@ OUTSIDE = (
     *("name", "export", "record", "checkpoint"),
 )
 # How a run is spread over processes, whose numbers differ by rounding only, and what it costs.
-OUTSIDE_HARDWARE = ("gpus", "price_per_gpu_hour")
+OUTSIDE_HARDWARE = ("gpus", "parallel", "price_per_gpu_hour")
 
 
 def signature(config: Mapping[str, Any]) -> str:

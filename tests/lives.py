@@ -94,12 +94,12 @@ def _live(folder: Path, config: dict[str, Any], event: Event | None) -> None:
     screen = os.open(folder / f"screen-{os.getpid()}", os.O_WRONLY | os.O_CREAT)
     os.dup2(screen, 1)
     os.dup2(screen, 2)
-    signal.signal(signal.SIGUSR2, _requeue)
+    signal.signal(signal.SIGUSR2, requeue)
     if event is not None:
         sys.addaudithook(Watch(event, folder))
     run(OmegaConf.create({"cache_dir": f"{folder}/cache"} | config), folder / "run")
 
 
-def _requeue(number: int, frame: object) -> None:
+def requeue(number: int, frame: object) -> None:
     """A handler that was there before, as submitit's is."""
     sys.exit(7)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
+from rlcotrain.ranks import Ranks
 from rlcotrain.types import Problem
 from tests.runs import ALONE, PAIR, SMALL, TINY, competition, compose, gsm8k
 
@@ -393,7 +394,7 @@ def test_problems_that_are_too_long_are_left_out_of_training_and_counted(
     for schedule, count in (("rl", 2), ("imitate", 1)):
         config = jsonl(tmp_path, sums, *words, f"schedule={schedule}")
         parts = check(config)
-        build(config, parts, tmp_path / "run")
+        build(config, parts, tmp_path / "run", Ranks())
         told = f"data sums: {count} problems left out of training, with their completions they are"
         assert told in capfd.readouterr().err
         drawn = {problem.id for problem in parts.sampler.problems(None)}
@@ -408,7 +409,7 @@ def test_held_out_problems_that_are_too_long_are_refused(tmp_path: Path, sums: P
         r"model\.max_length=20: problem sums/\d+ has a prompt of [56] tokens and needs 16 more "
     )
     with pytest.raises(ValueError, match=message + r"for the completion \(.* are too long\)"):
-        build(config, check(config), tmp_path / "run")
+        build(config, check(config), tmp_path / "run", Ranks())
 
 
 def test_a_table_of_a_schedule_that_is_not_chosen(tmp_path: Path) -> None:

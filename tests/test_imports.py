@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A room imports from lower floors only, so never from a neighbour.
 FLOORS = (
     {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen", "schema"},
-    {"loss", "data", "grader", "reward", "engine", "grades"},
+    {"ranks", "loss", "data", "grader", "reward", "engine", "grades"},
     {"model"},
     {"verifier"},
     {"game"},
@@ -51,7 +51,7 @@ SHARED = {
 }
 HOMES = {
     "hydra": {"launch", "build", "launcher"},
-    "submitit": {"launcher"},
+    "submitit": {"launcher", "ranks"},
     "mlflow": {"tracking"},
     "vllm": {"engine"},
     "transformers": {"model", "engine"},
@@ -65,7 +65,17 @@ HOMES = {
     "matplotlib": {"plots", "sweep"},
     "pydantic": {"schema"},
     "tqdm": {"screen"},
-    "torch": {"types", "loss", "model", "engine", "hardware", "checkpoint", "kept", "train"},
+    "torch": {
+        "types",
+        "loss",
+        "model",
+        "engine",
+        "hardware",
+        "ranks",
+        "checkpoint",
+        "kept",
+        "train",
+    },
 }
 # Seconds to import: inside functions only. torch may stand on top, in its own rooms.
 HEAVY = {"mlflow", "vllm", "transformers", "peft", "datasets", "math_verify", "sympy", "lm_eval"}

@@ -10,6 +10,7 @@ import numpy as np
 from rlcotrain.engine.transformers_engine import Speaker
 from rlcotrain.model.chat import cut_at_stop
 from rlcotrain.model.policy import Policy
+from rlcotrain.ranks import Ranks, everywhere
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Completion, Prompt, Rollout, Sampling
 
@@ -29,11 +30,21 @@ class Engine(Protocol):
 
 
 class Agents:
-    """The roles of a game. `roles` maps each to the policy that speaks it."""
+    """The roles of a game. `roles` maps each to the policy that speaks it.
+
+    Where a run has several processes each has all policies and an engine, and decodes its share.
+    """
+
+    name = "agents"
 
     def __init__(
-        self, policies: Mapping[str, Policy], roles: Mapping[str, str], engine: Engine
+        self,
+        policies: Mapping[str, Policy],
+        roles: Mapping[str, str],
+        engine: Engine,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
         for role, policy in roles.items():
             if policy not in policies:
                 raise ValueError(
@@ -44,7 +55,7 @@ class Agents:
         self.engine = engine
         self._speakers = {
             name: Speaker(
-                module=policy.module,
+                module=policy.layout.speaker,
                 stop_ids=policy.chat.stop_ids,
                 decode=policy.chat.decode,
                 autocast=policy.hardware.autocast,
@@ -53,6 +64,7 @@ class Agents:
         }
         self.sync()
 
+    @everywhere
     def sync(self) -> None:
         """Tell the engine of the newest weights."""
         for name, speaker in self._speakers.items():
@@ -79,12 +91,23 @@ class Agents:
             for sample in range(group_size)
         ]
         repeated = [ids[i] for i in range(len(prompts)) for _ in range(group_size)]
-        completions = self.engine.generate(name, repeated, seeds, sampling)
+        completions = self._generate(name, repeated, seeds, sampling)
         texts = self.policies[name].chat.decode_all([c.token_ids for c in completions])
         return [
             self._row(role, prompts[i // group_size], repeated[i], completion, text, sampling)
             for i, (completion, text) in enumerate(zip(completions, texts, strict=True))
         ]
+
+    @everywhere
+    def _generate(
+        self, policy: str, prompts: Sequence[np.ndarray], seeds: Sequence[int], sampling: Sampling
+    ) -> list[Completion]:
+        """The engine's completions, in order; every process decodes as many rows."""
+        size, rank = self.ranks.size, self.ranks.rank
+        start, end = (len(prompts) * place // size for place in (rank, rank + 1))
+        with self.policies[policy].whole():
+            said = self.engine.generate(policy, prompts[start:end], seeds[start:end], sampling)
+        return [completion for part in self.ranks.gather(said) for completion in part]
 
     def say(self, role: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Rollout]:
         """Rows with given words; nothing was sampled, so their log-probabilities are NaN."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from rlcotrain.hardware import Hardware
+from rlcotrain.model.parallel import Replicas, Shards, gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,25 +78,37 @@ class Optimizer:
 
 
 class Descent:
-    """An optimizer on its way: torch's own state, the loss scale of fp16, and the steps done."""
+    """An optimizer on its way: torch's own state, the loss scale of fp16, and the steps done.
+
+    layout: which part of the parameters each process of the run has.
+    """
 
     def __init__(
-        self, settings: Optimizer, parameters: Iterable[torch.nn.Parameter], hardware: Hardware
+        self,
+        settings: Optimizer,
+        parameters: Iterable[torch.nn.Parameter],
+        hardware: Hardware,
+        layout: Replicas | Shards,
     ) -> None:
         self.settings = settings
         self.steps = 0
         self._parameters = list(parameters)
+        self._layout = layout
         self._optimizer = settings.create(self._parameters)
         self._scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.dtype == "float16")
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of `loss` to what the next step will follow."""
-        self._scaler.scale(loss).backward()
+        """Add the gradient of `loss`, this process's part, to what the next step will follow."""
+        self._scaler.scale(loss * self._layout.loss_scale).backward()
 
     def clip(self) -> float:
-        """Clip the gradient; returns its norm before."""
+        """Add up the gradient over all processes and clip it; returns its norm before."""
+        self._layout.add_up(self._parameters)
         self._scaler.unscale_(self._optimizer)
-        return torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.max_grad_norm).item()
+        grads = [p.grad for p in self._parameters if p.grad is not None]
+        norm = gathered(torch.nn.utils.get_total_norm(grads))
+        torch.nn.utils.clip_grads_with_norm_(self._parameters, self.settings.max_grad_norm, norm)
+        return norm.item()
 
     @property
     def skips_overflow(self) -> bool:
@@ -115,16 +128,33 @@ class Descent:
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs to go on to the bit."""
+        """Everything that `load_state_dict` needs to go on to the bit, with any layout."""
+        state = self._optimizer.state_dict()
+        moments = {
+            number: {
+                key: self._layout.full(value) if torch.is_tensor(value) else value
+                for key, value in held.items()
+            }
+            for number, held in state["state"].items()
+        }
         return {
             "settings": self.settings,
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": state | {"state": moments},
             "scaler": self._scaler.state_dict(),
             "steps": self.steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict` of equal settings."""
-        self._optimizer.load_state_dict(state["optimizer"])
+        moments = {
+            number: {
+                key: self._layout.part(value, self._parameters[number])
+                if torch.is_tensor(value)
+                else value
+                for key, value in held.items()
+            }
+            for number, held in state["optimizer"]["state"].items()
+        }
+        self._optimizer.load_state_dict(state["optimizer"] | {"state": moments})
         self._scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]

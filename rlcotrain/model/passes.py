@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from rlcotrain.hardware import Hardware
-from rlcotrain.loss.collate import collate, split_by_prompt, split_micro_batches
+from rlcotrain.loss.collate import collate
 from rlcotrain.model.logprobs import token_logprobs
-from rlcotrain.model.shared_prompts import SharedPrompts
+from rlcotrain.model.plan import Chunk
+from rlcotrain.model.shared_prompts import SharedPrompts, read_prompts
 from rlcotrain.types import Batch, Rollout
 
 if TYPE_CHECKING:
@@ -24,47 +25,53 @@ Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor]
 
 def passes(
     model: PreTrainedModel,
+    forward: Callable[..., Any],
+    chunks: Sequence[Chunk],
+    share: bool,
     rows: Sequence[Rollout],
     weights: Sequence[np.ndarray],
     old: Sequence[np.ndarray] | None,
     hardware: Hardware,
-    share: bool,
     entropy_grad: bool,
 ) -> Iterator[Pass]:
-    """All rows once. `weights` and `old` are per row, [T].
+    """All rows of `chunks` once. `weights` and `old` are per row of `rows`, [T].
 
+    forward: calls a function of `model` that needs its weights. An empty micro-batch is a pass of a
+    row that scores nothing; its numbers are none.
     share: prompts of several completions go through the model once, chunk by chunk; such a batch
     holds completions only, and to go on behind a chunk is to take its gradients through its
     prompts: every pass is for one backward, before the next is asked for.
     """
-    share = share and len({row.prompt_ids.tobytes() for row in rows}) < len(rows)
-    budget, device = hardware.micro_batch_tokens, hardware.torch_device
-    for chunk in split_by_prompt(rows, budget) if share else [list(range(len(rows)))]:
-        lines = [rows[i] for i in chunk]
+    device = hardware.torch_device
+    idle = min(range(len(rows)), key=lambda i: len(rows[i].prompt_ids) + len(rows[i].token_ids))
+    for chunk in chunks:
         prompts: SharedPrompts | None = None
+        place: dict[bytes, int] = {}
         if share:
-            place: dict[bytes, int] = {}
-            prompt_of = [place.setdefault(row.prompt_ids.tobytes(), len(place)) for row in lines]
+            for i in chunk.rows or [idle]:
+                place.setdefault(rows[i].prompt_ids.tobytes(), len(place))
             distinct = [np.frombuffer(text, np.int32) for text in place]
             with hardware.autocast():
-                prompts = SharedPrompts(model, distinct, device)
-            lines = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in lines]
-        for part in split_micro_batches(lines, budget):
+                prompts = SharedPrompts(model, *forward(read_prompts, model, distinct, device))
+        for part in chunk.parts:
+            numbers = part or [idle]
+            lines = [rows[i] for i in numbers]
+            if not part:
+                lines = [replace(row, mask=np.zeros_like(row.mask)) for row in lines]
+            if share:
+                lines = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in lines]
             batch = collate(
-                [lines[i] for i in part],
-                [weights[chunk[i]] for i in part],
-                old and [old[chunk[i]] for i in part],
-                device,
+                lines, [weights[i] for i in numbers], old and [old[i] for i in numbers], device
             )
             given = batch.token_ids_BL, batch.scored_BL, batch.temperature_B
+            options = hardware.logprob_chunk, entropy_grad
             with hardware.autocast():
                 if prompts is None:
-                    scores = token_logprobs(model, *given, hardware.logprob_chunk, entropy_grad)
+                    scores = forward(token_logprobs, model, *given, *options)
                 else:
-                    which_B = torch.tensor([prompt_of[i] for i in part], device=device)
-                    scores = prompts.token_logprobs(
-                        which_B, *given, hardware.logprob_chunk, entropy_grad
-                    )
-            yield [chunk[i] for i in part], batch, *scores
+                    which = [place.get(rows[i].prompt_ids.tobytes(), 0) for i in numbers]
+                    which_B = torch.tensor(which, device=device)
+                    scores = forward(prompts.token_logprobs, which_B, *given, *options)
+            yield part, batch, *scores
         if prompts is not None:
             prompts.backward()

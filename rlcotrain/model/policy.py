@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,18 @@ from rlcotrain.hardware import Hardware
 from rlcotrain.loss.advantage import has_signal
 from rlcotrain.loss.collate import split_minibatches, token_weights
 from rlcotrain.loss.objective import Loss
+from rlcotrain.model.export import export
 from rlcotrain.model.logprobs import check_head
 from rlcotrain.model.optimizer import Descent, Optimizer
+from rlcotrain.model.parallel import Replicas, Shards
 from rlcotrain.model.passes import Pass, passes
+from rlcotrain.model.plan import plan
+from rlcotrain.model.reference import Reference, Weights
 from rlcotrain.model.shared import load_shared
 from rlcotrain.model.source import Source
 from rlcotrain.model.tally import Tally
+from rlcotrain.ranks import Ranks, everywhere
 from rlcotrain.types import Rollout, UpdateStats
-
-Weights = dict[str, torch.Tensor]
 
 
 class NonFiniteUpdate(ArithmeticError):
@@ -44,6 +46,8 @@ class Policy:
     `version` counts updates; `sampled` rows remember the version that spoke them. With `base`, the
     frozen weights and the tokenizer are those of that policy, in memory once, and only the adapters
     are this one's own. Raises ValueError if the two cannot share (`check_shared`).
+
+    Where a run has several processes each holds a policy of the same name, and they act as one.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class Policy:
         hardware: Hardware,
         seed: int,
         base: Policy | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.name = name
+        self.ranks = ranks or Ranks()
         self.source = model
         self.hardware = hardware
         self.version = 0
@@ -68,12 +74,18 @@ class Policy:
         if model.gradient_checkpointing:
             self.module.gradient_checkpointing_enable()
         check_head(self.module)
+        self.layout = self._spread()
         self._parameters = {k: p for k, p in self.module.named_parameters() if p.requires_grad}
-        self._reference: Weights | None = None
-        self._reference_version = 0
+        self._reference = Reference(self._parameters, self.layout)
         self._own = self._descent = self._begin(optimizer)
         self._phase: str | None = None  # whose optimizer learns; None: the policy's own
 
+    def _spread(self) -> Replicas | Shards:
+        if self.ranks.size > 1 and self.hardware.parallel == "fsdp":
+            return Shards(self.module, self.ranks, self.hardware.torch_device)
+        return Replicas(self.module, self.ranks)
+
+    @everywhere
     def use(self, phase: str, settings: Optimizer | None) -> None:
         """Learn with a phase's optimizer, or with the policy's own where `settings` is None.
 
@@ -86,7 +98,7 @@ class Policy:
             self._phase, self._descent = phase, self._begin(settings)
 
     def _begin(self, settings: Optimizer) -> Descent:
-        return Descent(settings, self._parameters.values(), self.hardware)
+        return Descent(settings, self._parameters.values(), self.hardware, self.layout)
 
     @property
     def num_parameters(self) -> tuple[int, int]:
@@ -94,13 +106,15 @@ class Policy:
         trainable = sum(p.numel() for p in self._parameters.values())
         return sum(p.numel() for p in self.module.parameters()), trainable
 
+    @everywhere
     def update(self, rows: Sequence[Rollout], loss: Loss, seed: int) -> UpdateStats:
         """One update from whole groups of rows: loss.epochs passes of loss.minibatches steps.
 
         Raises NonFiniteUpdate if loss or gradient is NaN or infinite, before that step is taken.
         """
         assert rows, "an update needs rows"
-        torch.manual_seed(seed)  # of dropout, the only draw that torch's own generator makes here
+        # Of dropout, the only draw that torch's own generator makes here: each process its own.
+        torch.manual_seed(seed ^ self.ranks.rank)
         began = time.perf_counter()
         rows = self._with_reference(rows, loss)
         parts = [
@@ -117,6 +131,7 @@ class Policy:
         for epoch in parts:
             for part in epoch:
                 self._step([rows[i] for i in part], old and [old[i] for i in part], loss, tally)
+        tally.add_up(self.ranks.gather(tally))
         self.version += 1
         lr = self._descent.settings.rate(self._descent.steps - 1)
         return tally.stats(lr, time.perf_counter() - began)
@@ -144,11 +159,12 @@ class Policy:
             entropy_grad=loss.entropy != 0,
         ):
             value, sums = loss(batch, logprobs_BL, entropy_BL)
-            if not math.isfinite(value.item()):
-                raise NonFiniteUpdate(f"loss is {value.item()}", rows)
             self._descent.backward(value)
             total += value.item()
             tally.add_tokens(batch, logprobs_BL.detach(), sums)
+        total = self.ranks.sum(total)
+        if not math.isfinite(total):  # known to all processes, so that all stop
+            raise NonFiniteUpdate(f"loss is {total}", rows)
         norm = self._descent.clip()
         if not math.isfinite(norm) and not self._descent.skips_overflow:
             raise NonFiniteUpdate(f"gradient norm is {norm}", rows)
@@ -163,69 +179,68 @@ class Policy:
         entropy_grad: bool = False,
     ) -> Iterator[Pass]:
         share = self.hardware.share_prompts and not self.source.gradient_checkpointing
-        return passes(self.module, rows, weights, old, self.hardware, share, entropy_grad)
+        share = share and len({row.prompt_ids.tobytes() for row in rows}) < len(rows)
+        budget, ranks = self.hardware.micro_batch_tokens, self.ranks
+        chunks = plan(rows, budget, share, ranks.rank, ranks.size)
+        given = rows, weights, old, self.hardware, entropy_grad
+        return passes(self.module, self.layout.forward, chunks, share, *given)
 
+    @everywhere
     @torch.no_grad()
     def score(self, rows: Sequence[Rollout]) -> list[np.ndarray]:
         """Log-probabilities of the rows' own tokens, [T] each, at their sampling temperature."""
         self.module.eval()
-        result: list[np.ndarray] = [np.empty(0, np.float32)] * len(rows)
         zeros = [np.zeros(len(row.token_ids), np.float32) for row in rows]
         plain = [
             replace(row, advantages=zero, reference=None)
             for row, zero in zip(rows, zeros, strict=True)
         ]
+        mine: dict[int, np.ndarray] = {}
         for part, batch, logprobs_BL, _ in self._passes(plain, zeros, None):
             lines = logprobs_BL.cpu().numpy()
-            for i, line, start in zip(part, lines, batch.starts_B, strict=True):
-                result[i] = line[start : start + len(rows[i].token_ids)].copy()
-        return result
+            for i, line, start in zip(part, lines, batch.starts_B, strict=bool(part)):
+                mine[i] = line[start : start + len(rows[i].token_ids)].copy()
+        found = {i: line for held in self.ranks.gather(mine) for i, line in held.items()}
+        return [found[i] for i in range(len(rows))]
 
     def _with_reference(self, rows: Sequence[Rollout], loss: Loss) -> list[Rollout]:
         """Rows with log-probabilities under the reference, where the loss asks for a KL to it."""
         if loss.beta == 0:
             return list(rows)
-        age = self.version - self._reference_version
-        if self._reference is None or (loss.reference_every and age >= loss.reference_every):
-            self._reference, self._reference_version = self.weights(), self.version
-        with self._swapped(self._reference):
+        self._reference.renew(self.version, loss.reference_every)
+        with self._reference.in_place():
             scores = self.score(rows)
         return [replace(row, reference=line) for row, line in zip(rows, scores, strict=True)]
 
-    @contextmanager
-    def _swapped(self, weights: Weights) -> Iterator[None]:
-        """The module with other trainable weights: one spare copy of them, not of the module."""
-        own = {key: parameter.data for key, parameter in self._parameters.items()}
-        try:
-            for key, parameter in self._parameters.items():
-                parameter.data = weights[key]
-            yield
-        finally:
-            for key, parameter in self._parameters.items():
-                parameter.data = own[key]
+    def whole(self) -> AbstractContextManager[None]:
+        """While this lasts, `speaker` has all weights: all processes ask for it together."""
+        return self.layout.whole()
 
+    @everywhere
     def weights(self) -> Weights:
         """A copy of what is trained, by parameter name."""
-        return {key: p.detach().clone() for key, p in self._parameters.items()}
+        return {key: self.layout.full(p.detach()).clone() for key, p in self._parameters.items()}
 
+    @everywhere
     def load_weights(self, weights: Weights) -> None:
         """Take over trained weights, shape for shape."""
         with torch.no_grad():
             for key, parameter in self._parameters.items():
-                parameter.copy_(weights[key])
+                parameter.copy_(self.layout.part(weights[key], parameter))
 
+    @everywhere
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to go on to the bit."""
         return {
             "phase": self._phase,
-            "weights": {key: p.detach() for key, p in self._parameters.items()},
+            "weights": {key: self.layout.full(p.detach()) for key, p in self._parameters.items()},
             "own": self._own.state_dict(),
             "descent": self._descent.state_dict() if self._phase is not None else None,
             "version": self.version,
-            "reference": self._reference,
-            "reference_version": self._reference_version,
+            **self._reference.state_dict(),
         }
 
+    @everywhere
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict`."""
         self.load_weights(state["weights"])
@@ -238,26 +253,13 @@ class Policy:
             self._descent = self._begin(state["descent"]["settings"])
             self._descent.load_state_dict(state["descent"])
         self.version = state["version"]
-        device, reference = self.hardware.torch_device, state["reference"]
-        self._reference = reference and {key: kept.to(device) for key, kept in reference.items()}
-        self._reference_version = state["reference_version"]
+        self._reference.load_state_dict(state)
 
+    @everywhere
     def export(self, folder: Path) -> None:
         """Write model or adapters and tokenizer like save_pretrained, in model.export_dtype."""
-        dtype = getattr(torch, self.source.export_dtype)
-        # Tied tensors stay one, and of a model with adapters only these are written.
-        cast: dict[int, torch.Tensor] = {}
-        state = {
-            key: cast.setdefault(tensor.data_ptr(), tensor.detach().to(dtype))
-            for key, tensor in self._exported()
-        }
-        self.module.save_pretrained(folder, state_dict=state)
-        if (folder / "config.json").exists():  # adapters have none; it names the training dtype
-            config = copy.deepcopy(self.module.config)
-            config.dtype = dtype
-            config.save_pretrained(folder)
-        self.chat.tokenizer.save_pretrained(folder)
-
-    def _exported(self) -> Iterable[tuple[str, torch.Tensor]]:
-        whole = len(self._parameters) == len(list(self.module.parameters()))
-        return self.module.state_dict().items() if whole else self._parameters.items()
+        with self.whole():
+            if self.ranks.leads:
+                dtype = getattr(torch, self.source.export_dtype)
+                export(self.layout.speaker, set(self._parameters), dtype, folder)
+                self.chat.tokenizer.save_pretrained(folder)

@@ -19,31 +19,41 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+def read_prompts(
+    model: PreTrainedModel, prompts: Sequence[np.ndarray], device: torch.device
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Lengths [P] of distinct prompts, and what was read of them: the last hidden states [P, H],
+    then keys and values of every layer. Padding stands behind them and is masked by position.
+    """
+    from transformers import DynamicCache
+
+    lengths = np.array([len(prompt) for prompt in prompts])
+    token_ids = np.zeros((len(prompts), lengths.max()), np.int64)
+    for k, prompt in enumerate(prompts):
+        token_ids[k, : len(prompt)] = prompt
+    cache = DynamicCache(config=model.config)
+    hidden_PLH = model.get_decoder()(
+        input_ids=torch.from_numpy(token_ids).to(device),
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    lengths_P = torch.from_numpy(lengths).to(device)
+    last_PH = hidden_PLH[torch.arange(len(prompts), device=device), lengths_P - 1]
+    keys, values, *_ = zip(*cache, strict=True)
+    return lengths_P, [last_PH, *keys, *values]
+
+
 class SharedPrompts:
-    """Distinct prompts, read; their padding stands behind them and is masked by position."""
+    """Distinct prompts as `read_prompts` has read them."""
 
     def __init__(
-        self, model: PreTrainedModel, prompts: Sequence[np.ndarray], device: torch.device
+        self, model: PreTrainedModel, lengths_P: torch.Tensor, read: Sequence[torch.Tensor]
     ) -> None:
-        from transformers import DynamicCache
-
         self.model = model
-        lengths = np.array([len(prompt) for prompt in prompts])
-        token_ids = np.zeros((len(prompts), lengths.max()), np.int64)
-        for k, prompt in enumerate(prompts):
-            token_ids[k, : len(prompt)] = prompt
-        cache = DynamicCache(config=model.config)
-        hidden_PLH = model.get_decoder()(
-            input_ids=torch.from_numpy(token_ids).to(device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        self.lengths_P = torch.from_numpy(lengths).to(device)
-        last_PH = hidden_PLH[torch.arange(len(prompts), device=device), self.lengths_P - 1]
-        keys, values, *_ = zip(*cache, strict=True)
-        self._read = [last_PH, *keys, *values]
+        self.lengths_P = lengths_P
+        self._read = read
         wanted = torch.is_grad_enabled()
-        self._leaves = [part.detach().requires_grad_(wanted) for part in self._read]
+        self._leaves = [part.detach().requires_grad_(wanted) for part in read]
 
     def token_logprobs(
         self,
@@ -57,11 +67,12 @@ class SharedPrompts:
         """What `logprobs.token_logprobs` gives for rows of prompt number `prompt_B` and
         completion `token_ids_BT`, at the completion's tokens: both [B, T]."""
         last_BH, *held = (leaf[prompt_B] for leaf in self._leaves)
+        size = token_ids_BT.shape[1]
+        # A single token needs no reading, but processes that share weights run layers together.
+        behind_BT = token_ids_BT[:, : max(size - 1, 1)]
+        further = self._read_on(held, self.lengths_P[prompt_B][:, None], behind_BT)
         # The prompt's last state predicts the first token.
-        hidden_BTH = last_BH[:, None]
-        if token_ids_BT.shape[1] > 1:
-            further = self._read_on(held, self.lengths_P[prompt_B][:, None], token_ids_BT[:, :-1])
-            hidden_BTH = torch.cat([hidden_BTH.to(further.dtype), further], 1)
+        hidden_BTH = torch.cat([last_BH[:, None].to(further.dtype), further], 1)[:, :size]
         return score_hidden(
             self.model, hidden_BTH, token_ids_BT, scored_BT, temperature_B, chunk, entropy_grad
         )

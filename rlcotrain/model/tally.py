@@ -1,5 +1,6 @@
 """Sums over the tokens of one update, turned into its UpdateStats at the end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +35,13 @@ class Tally:
         """Close one optimizer step."""
         self.losses.append(loss)
         self.grad_norms.append(grad_norm)
+
+    def add_up(self, parts: Sequence["Tally"]) -> None:
+        """Count the tokens of all processes, each with a tally; steps are the same in all."""
+        self.tokens = sum(part.tokens for part in parts)
+        self.sampled_tokens = sum(part.sampled_tokens for part in parts)
+        self.sums = {key: sum(part.sums[key] for part in parts) for key in self.sums}
+        self.largest = {key: max(part.largest[key] for part in parts) for key in self.largest}
 
     def _mismatch(self, batch: Batch, logprobs_BL: torch.Tensor) -> dict[str, torch.Tensor]:
         """Sampler against trainer before any step has moved the weights; only sampled tokens."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlcotrain.model.optimizer import Descent, Optimizer
-from tests.model.tiny import hardware, optimizer
+from tests.model.tiny import hardware, optimizer, policy
 
 
 def rates(settings: Optimizer, steps: int) -> list[float]:
@@ -61,7 +61,7 @@ def test_a_falling_rate_needs_steps_to_fall(decay_steps: int | None) -> None:
 def descend(settings: Optimizer, gradients: list[float], start: float = 1.0) -> list[float]:
     """Where one weight is after each step against these gradients."""
     weight = torch.nn.Parameter(torch.tensor([start]))
-    descent = Descent(settings, [weight], hardware())
+    descent = Descent(settings, [weight], hardware(), policy().layout)
     places = []
     for gradient in gradients:
         descent.backward((weight * gradient).sum())

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from rlcotrain.loss.objective import Loss
-from rlcotrain.model.policy import NonFiniteUpdate, Policy, Weights
+from rlcotrain.model.policy import NonFiniteUpdate, Policy
+from rlcotrain.model.reference import Weights
 from rlcotrain.model.source import Pretrained, Source
 from rlcotrain.types import Rollout
 from tests.loss.composed import composed
