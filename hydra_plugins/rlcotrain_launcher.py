@@ -5,6 +5,7 @@ points are one, finished ones are not run again. Every command loads this module
 only, and no postponed annotations, because Hydra executes plugins outside `sys.modules`.
 """
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins._rlcotrain_plan import Planner
 from hydra_plugins._rlcotrain_points import Outcomes, Point, run_apart, run_here
 from rlcotrain import sweep
 from rlcotrain.signature import signature
@@ -78,6 +80,9 @@ class RlcotrainLauncher(Launcher):
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())
         names, points = self._points(job_overrides, initial_job_idx)
+        if self.config.dry_run:
+            self._say_plan(points)
+            return []
         with self._alone():
             self._launch(points)
         return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
@@ -105,6 +110,7 @@ class RlcotrainLauncher(Launcher):
         todo = {name: point for name, point in points.items() if not self._finished(name)}
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
         if todo:
+            self._planner.hold_budget(todo)
             self._open_parent(todo)
         self.sweep.write(self.folder)
         interrupted = not self._run(todo)
@@ -128,13 +134,15 @@ class RlcotrainLauncher(Launcher):
         """Signature of each job, and the points, equal ones once. Exits if any is refused."""
         names: list[str] = []
         points: dict[str, Point] = {}
+        self.resolved: dict[str, dict[str, Any]] = {}  # by label
         refused = []
         common = set.intersection(*map(set, job_overrides))
         for number, words in enumerate(job_overrides, first):
             config = self.context.config_loader.load_sweep_config(self.config, list(words))
             label = " ".join(word for word in words if word not in common) or "the point"
             try:
-                name = self._check(config)
+                resolved = self._check(config)
+                name = signature(resolved)
             except (ValueError, OSError, OmegaConfBaseException, HydraException) as error:
                 refused.append(f"  {label}: {' '.join(str(error).split())}")
                 continue
@@ -147,13 +155,14 @@ class RlcotrainLauncher(Launcher):
                 config.hydra.sweep.subdir = name
                 config.tracking.label = label  # what MLflow calls the run
             points[name] = Point(label, config, self.task, self.context)
+            self.resolved[label] = resolved
         if refused:
             count = f"{len(refused)} of {len(job_overrides)}"
             sys.exit("\n".join([f"nothing was started, {count} points are refused:", *refused]))
         return names, points
 
-    def _check(self, config: DictConfig) -> str:
-        """The signature of a point; ValueError where it cannot run as it is asked to."""
+    def _check(self, config: DictConfig) -> dict[str, Any]:
+        """A point's configuration, resolved; ValueError where it cannot run as it is asked to."""
         for key, remedy in SWEEP_WIDE.items():
             if found := list(_differences(key, _at(config, key), _at(self.config, key))):
                 raise ValueError(f"{', '.join(found)}; {remedy}")
@@ -164,9 +173,30 @@ class RlcotrainLauncher(Launcher):
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
             check(task)
-            return signature(resolved(task))
+            return resolved(task)
         finally:
             HydraConfig.instance().cfg = before
+
+    def _say_plan(self, points: Mapping[str, Point]) -> None:
+        """Print what the points take and start none; the folder is left as it was."""
+        todo = {name: point for name, point in points.items() if not self._finished(name)}
+        print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
+        if [file.name for file in self.folder.iterdir()] == ["multirun.yaml"]:  # Hydra's own
+            shutil.rmtree(self.folder)
+        if todo:
+            self._planner.say(todo)
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(
+            folder=self.folder,
+            executor=self.executor,
+            parallel=self.parallel,
+            resources=self.resources,
+            resolved=self.resolved,
+            check=self._check,
+            run=self._outcomes,
+        )
 
     def _finished(self, name: str) -> bool:
         return bool(sweep.result(self.folder / name).get("status") == "finished")

@@ -23,6 +23,7 @@ class Hardware:
     skip_zero_advantages: whether rows that cannot change the gradient are left out of the update.
     logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
     engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
+    price_per_gpu_hour: dollars, for plans and the ledger.
     """
 
     device: Literal["cpu", "cuda"]
@@ -34,6 +35,7 @@ class Hardware:
     logprob_chunk: int
     engine_rows: int
     engine_tokens: int
+    price_per_gpu_hour: float = 0.0
 
     def __post_init__(self) -> None:
         for key in (
@@ -45,6 +47,10 @@ class Hardware:
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"hardware.{key}={getattr(self, key)}: must be 1 or more")
+        if self.price_per_gpu_hour < 0:
+            raise ValueError(
+                f"hardware.price_per_gpu_hour={self.price_per_gpu_hour}: must be 0 or more dollars"
+            )
 
     @property
     def torch_device(self) -> torch.device:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from rlcotrain.build import build, check, resolved
 from rlcotrain.conversations import write_conversations
 from rlcotrain.hardware import versions
 from rlcotrain.parts import Parts
+from rlcotrain.plan import ledger, lives
+from rlcotrain.plan.ahead import look_ahead
+from rlcotrain.plan.budget import binds, refuse
+from rlcotrain.plan.calibrate import folder_of, shortened
+from rlcotrain.plan.plan import prelude_kept
+from rlcotrain.plan.report import report
 from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.record import write_json
@@ -42,11 +49,47 @@ def run(cfg: DictConfig, folder: Path) -> float:
             (folder / "result.json").unlink(missing_ok=True)  # of a life that failed
             _warn(parts)
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-            result = _train(cfg, parts, folder)
+            with _accounted(config, folder):
+                result = _train(cfg, parts, folder)
         elif tracking["uri"] is not None:
             _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
     _tell(result, folder, tracking["uri"])
     return float(result["accuracy"]["final"]["sampled"]["mean"])
+
+
+def plan(cfg: DictConfig, folder: Path) -> bool:
+    """Whether the run of `cfg` is to be started. Says its plan where `dry_run` asks for that alone.
+
+    ValueError where the estimate is above a limit.
+    """
+    config = resolved(cfg)
+    if not (cfg.dry_run or cfg.estimate.calibrate or binds(config)):
+        return True
+    check(cfg)
+
+    def calibrate(labels: Sequence[str]) -> None:
+        short = shortened(cfg, prelude_kept(config))
+        run(short, folder_of(config, signature(resolved(short))))
+
+    found = look_ahead({name_of(config): config}, 1, True, calibrate)
+    if cfg.dry_run:
+        print(f"{folder}, in this process\n\n{report(found, 'this process')}", flush=True)
+    refuse(found)
+    return not cfg.dry_run
+
+
+@contextmanager
+def _accounted(config: Mapping[str, Any], folder: Path) -> Iterator[None]:
+    """A life of the run, in its folder and in the ledger of its phase."""
+    try:
+        with lives.live(folder):
+            yield
+    finally:
+        if config["budget"]["phase"] is not None:
+            seconds = sum(life.seconds for life in lives.read(folder))
+            name = json.loads((folder / "run.json").read_text())["id"]
+            line = ledger.entry(config, name, folder, seconds)
+            ledger.append(Path(config["budget"]["ledger"]), line)
 
 
 @contextmanager

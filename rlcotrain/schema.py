@@ -22,8 +22,19 @@ ROOT = (
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
+    *("dry_run", "estimate", "budget"),
 )
 TRACKING = ("uri", "experiment", "parent", "sweep", "label")
+TABLES: dict[str, dict[str, Any]] = {
+    "estimate": {"calibrate": bool, "runs": list[str]},
+    "budget": {
+        "max_usd": float | None,
+        "max_gpu_hours": float | None,
+        "phase": str | None,
+        "phase_usd": float | None,
+        "ledger": str,
+    },
+}
 
 
 def check_schema(config: Mapping[str, Any]) -> None:
@@ -55,8 +66,12 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
-    for key, hint in (("seed", int), ("export", bool), ("share_base", bool)):
+    for key, hint in (("seed", int), ("export", bool), ("share_base", bool), ("dry_run", bool)):
         _check_value(key, config[key], hint)
+    for table, hints in TABLES.items():
+        _check_keys(table, config[table], tuple(hints))
+        for key, hint in hints.items():
+            _check_value(f"{table}.{key}", config[table][key], hint)
     stop = config["sampling"]["stop"]
     _check_value("sampling.stop", stop, list[str])
     called = config["sampling"] | {"stop": tuple(stop), "_target_": "rlcotrain.types.Sampling"}

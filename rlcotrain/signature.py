@@ -12,7 +12,9 @@ from typing import Any
 OUTSIDE = (
     *("hydra", "tracking", "sweep", "folder", "cache_dir"),
     *("name", "export", "record", "checkpoint"),
+    *("dry_run", "estimate", "budget"),
 )
+PRICE = "price_per_gpu_hour"  # of the table `hardware`, which otherwise counts
 
 
 def signature(config: Mapping[str, Any]) -> str:
@@ -21,5 +23,8 @@ def signature(config: Mapping[str, Any]) -> str:
     `config` is a plain resolved mapping (`OmegaConf.to_container(cfg, resolve=True)`).
     """
     effective = {key: value for key, value in config.items() if key not in OUTSIDE}
+    if "hardware" in effective:
+        hardware = effective["hardware"].items()
+        effective["hardware"] = {key: value for key, value in hardware if key != PRICE}
     text = json.dumps(effective, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
