@@ -9,51 +9,59 @@ from rlcotrain.plan.budget import CALIBRATE, phases
 from rlcotrain.plan.plan import Plan
 from rlcotrain.plan.work import EVALUATE, REST, SAVE, STARTUP, parts
 
-UNNAMED = {STARTUP, EVALUATE, SAVE, REST}
+NO_PHASE = {STARTUP, EVALUATE, SAVE, REST}
 
 
 def report(plan: Plan, asks: str) -> str:
-    """The runs, what each asks for, what all of them take and cost, and what is not known."""
-    lines = [["run", "steps", "asks for", "time", "GPU-hours", "CPU core-hours", "dollars", "from"]]
+    """The runs, what each asks for, what all of them take and cost, and what is not known.
+
+    GPU-hours and dollars are told where GPUs are used, else CPU core-hours.
+    """
+    uses_gpus = any(ledger.occupied(config)[0] for config in plan.configs.values())
+    units = ["GPU-hours", "dollars"] if uses_gpus else ["CPU core-hours"]
+    lines = [["run", "steps", "asks for", "time", *units, "from"]]
     for label in plan.configs:
-        lines.append([label, _steps(plan, label), asks, *_figures(plan, label)])
+        lines.append([label, _steps(plan, label), asks, *_figures(plan, label, uses_gpus)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (zip(line, widths, strict=True) for line in lines)
     table = ["  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in padded]
-    return "\n".join([*table, "", *_together(plan), *_of_phases(plan)])
+    return "\n".join([*table, "", _together(plan, uses_gpus), *_of_phases(plan)])
 
 
 def _steps(plan: Plan, label: str) -> str:
     """`400 pretrain, 25 solve`."""
-    phases = (part for part in parts(plan.configs[label]) if part.name not in UNNAMED)
-    return ", ".join(f"{part.count} {part.name}" for part in phases) or "none"
+    found = (part for part in parts(plan.configs[label]) if part.name not in NO_PHASE)
+    return ", ".join(f"{part.count} {part.name}" for part in found) or "none"
 
 
-def _figures(plan: Plan, label: str) -> list[str]:
+def _figures(plan: Plan, label: str, uses_gpus: bool) -> list[str]:
     found = plan.estimates[label]
-    if found.unknown:
-        return ["unknown"] * 4 + [f"no recorded run like its {', '.join(found.unknown)}"]
-    hours = plan.gpu_hours_of(label), plan.cpu_hours_of(label)
-    numbers = [f"{hour:.3f}" for hour in hours]
-    return [duration(plan.taken[label]), *numbers, f"{plan.usd_of(label):.2f}", found.basis]
-
-
-def _together(plan: Plan) -> Iterator[str]:
-    known = len(plan.configs) - len(plan.unknown)
-    if not plan.unknown:
-        yield (
-            f"estimate: {duration(plan.wall)} at {plan.width} at once, {plan.gpu_hours:.3f} "
-            f"GPU-hours, {plan.cpu_hours:.3f} CPU core-hours, {plan.usd:.2f} dollars"
+    if not found.unknown:
+        hours = (
+            [f"{plan.gpu_hours_of(label):.2f}", f"{plan.usd_of(label):.2f}"]
+            if uses_gpus
+            else [f"{plan.cpu_hours_of(label):.3f}"]
         )
-    else:
-        yield f"estimate: none of the whole, {known} of {len(plan.configs)} are known; {CALIBRATE}"
+        return [duration(plan.taken[label]), *hours, found.basis]
+    named = {part.name for part in parts(plan.configs[label]) if part.count}
+    what = "it" if named <= set(found.unknown) else f"its {', '.join(found.unknown)}"
+    return [*["unknown"] * (3 if uses_gpus else 2), f"no recorded run is like {what}"]
+
+
+def _together(plan: Plan, uses_gpus: bool) -> str:
+    if plan.unknown:
+        known = len(plan.configs) - len(plan.unknown)
+        return f"estimate: none, {known} of {len(plan.configs)} runs are known; {CALIBRATE}"
+    costs = f"{plan.gpu_hours:.2f} GPU-hours, {plan.usd:.2f} dollars"
+    hours = costs if uses_gpus else f"{plan.cpu_hours:.3f} CPU core-hours"
+    return f"estimate: {duration(plan.wall)} with {plan.width} at once, {hours}"
 
 
 def _of_phases(plan: Plan) -> Iterator[str]:
     for phase, (limit, file) in phases(plan).items():
         used = ledger.used_usd(ledger.read(file), phase)
         of = "" if limit is None else f" of {limit:.2f}"
-        yield f"{phase}: {used:.2f}{of} dollars used ({file})"
+        yield f"{phase} has used {used:.2f}{of} dollars ({file})"
 
 
 def duration(seconds: float) -> str:
