@@ -117,11 +117,13 @@ class RlcotrainLauncher(Launcher):
         rows = {row.signature: row for row in sweep.read(self.folder)}
         files = self._report(list(rows.values()))
         failed = [rows[name] for name in points if rows[name].status != "finished"]
-        if self.config.tracking.uri is not None:
+        if self._live:
             finished = all(row.status == "finished" for row in rows.values())
             status = "KILLED" if interrupted else "FINISHED" if finished else "FAILED"
             self._close_parent(status, files)
             self._deliver(name for name in points if name not in todo)
+        elif self.config.tracking.uri is not None:
+            print(f"to deliver this sweep to MLflow: {self._sync_command}")
         if interrupted:
             sys.exit("interrupted; the same command goes on where this one stopped")
         if failed:
@@ -235,7 +237,7 @@ class RlcotrainLauncher(Launcher):
         from rlcotrain.tracking import resolve
 
         parent = None
-        if self.config.tracking.uri is not None:
+        if self._live:
             try:
                 parent = self.sweep.parent = self._parent()
             except Exception as error:  # a tracker can throw anything, and stops no sweep
@@ -266,14 +268,24 @@ class RlcotrainLauncher(Launcher):
 
     def _deliver(self, finished: Iterable[str]) -> None:
         """What earlier launches still owe the tracker; one failure speaks for all."""
-        from rlcotrain.tracking import deliver, sync_command
+        from rlcotrain.tracking import deliver
 
         owed = (deliver(self.folder / name, SECONDS_TO_DELIVER) for name in finished)
         if reason := next(filter(None, owed), None):
             print(
-                f"MLflow lacks a part of this sweep ({reason}); to deliver it: "
-                f"{sync_command(self.folder)}"
+                f"MLflow lacks a part of this sweep ({reason}); to deliver it: {self._sync_command}"
             )
+
+    @property
+    def _live(self) -> bool:
+        """Whether the tracker is told while the sweep goes on."""
+        return bool(self.config.tracking.uri is not None and self.config.tracking.live)
+
+    @property
+    def _sync_command(self) -> str:
+        from rlcotrain.tracking import sync_command
+
+        return sync_command(self.folder)
 
     @property
     def _tracker(self) -> tuple[str, str]:

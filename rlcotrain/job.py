@@ -51,9 +51,9 @@ def run(cfg: DictConfig, folder: Path) -> float:
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
             with _accounted(config, folder):
                 result = _train(cfg, parts, folder)
-        elif tracking["uri"] is not None:
+        elif tracking["uri"] is not None and tracking["live"]:
             _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
-    _tell(result, folder, tracking["uri"])
+    _tell(result, folder, tracking)
     return float(result["accuracy"]["final"]["sampled"]["mean"])
 
 
@@ -108,7 +108,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
     """Train with a mirror beside; however it ends, result.json says how."""
-    mirror = Mirror(folder) if cfg.tracking.uri is not None else None
+    live = cfg.tracking.uri is not None and cfg.tracking.live
+    mirror = Mirror(folder) if live else None
     if mirror is not None:
         mirror.start()
     try:
@@ -183,7 +184,7 @@ def _warn(parts: Parts) -> None:
         )
 
 
-def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
+def _tell(result: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> None:
     """The result, where it lies, and how to look at it."""
     accuracy = result["accuracy"]
     for mode in ("sampled", "greedy"):
@@ -198,8 +199,10 @@ def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
     if result.get("verifier") is not None and (words := _verifier_words(result["verifier"])):
         print(f"verifier {words}")
     print(f"{result['status']} after {result['steps']} steps, {result['seconds']:.0f} s: {folder}")
-    if uri is not None:
-        print(f"to look at it: {ui_command(uri)}", flush=True)
+    if tracking["uri"] is not None:
+        if not tracking["live"]:
+            print(f"to deliver it to MLflow: {sync_command(folder)}")
+        print(f"to look at it: {ui_command(tracking['uri'])}", flush=True)
 
 
 def _verifier_words(verifier: Mapping[str, Mapping[str, float]]) -> str:

@@ -24,7 +24,7 @@ ROOT = (
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
     *("dry_run", "estimate", "budget"),
 )
-TRACKING = ("uri", "experiment", "parent", "sweep", "label")
+TRACKING = ("uri", "live", "experiment", "parent", "sweep", "label")
 TABLES: dict[str, dict[str, Any]] = {
     "estimate": {"calibrate": bool, "runs": list[str]},
     "budget": {
@@ -63,6 +63,7 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     """Keys and types of what is no call of a target."""
     _check_keys("", config, ROOT)
     _check_keys("tracking", config["tracking"], TRACKING)
+    _check_value("tracking.live", config["tracking"]["live"], bool)
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
