@@ -1,4 +1,4 @@
-"""The points of a sweep, run: one after another in this process, or by submitit in their own.
+"""The points of a sweep: which there are, whether each can run as asked, and what a job of one is.
 
 The underscore keeps the module from Hydra, which would execute it a second time as a plugin: jobs
 are unpickled by reference to the classes here.
@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import logging
 import signal
-import time
-from collections.abc import Generator, Mapping
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
+from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from rlcotrain.signature import signature
 
 if TYPE_CHECKING:
     import submitit
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.5
-# Name of a point that ended, and why it failed if it did.
-Outcomes = Generator[tuple[str, str | None], None, None]
+# What belongs to the sweep as a whole. Hydra drops in silence what a point says of it.
+SWEEP_WIDE = {
+    "hydra.launcher": "choose hardware once, for the whole sweep",
+    "hydra.sweeper": "an experiment that carries a grid is run alone, not swept over",
+    "hydra.sweep.dir": "name the sweep once, for all of its points",
+}
 
 
 class PointFailed(Exception):
@@ -37,9 +44,10 @@ class Point:
     its submission, when conf/ says something else. Requeued as it is; the run itself resumes."""
 
     def __init__(
-        self, label: str, config: DictConfig, task: TaskFunction, context: HydraContext
+        self, label: str, steps: int, config: DictConfig, task: TaskFunction, context: HydraContext
     ) -> None:
-        self.label, self.config, self.task, self.context = label, config, task, context
+        self.label, self.steps = label, steps
+        self.config, self.task, self.context = config, task, context
         self.state: Any = Singleton.get_state()
         self.requeued = False
 
@@ -82,59 +90,66 @@ class Point:
         return DelayedSubmission(self)
 
 
-def run_here(points: Mapping[str, Point]) -> Outcomes:
-    """One after another in this process."""
-    for name, point in points.items():
-        print(f"\n{point.label} in {name}", flush=True)
+def compose(
+    config: DictConfig,
+    context: HydraContext,
+    task: TaskFunction,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+) -> tuple[list[str], dict[str, Point]]:
+    """Signature of each job, and the points, equal ones once. Exits if any is refused."""
+    names: list[str] = []
+    points: dict[str, Point] = {}
+    refused = []
+    common = set.intersection(*map(set, job_overrides))
+    for number, words in enumerate(job_overrides, first):
+        own = context.config_loader.load_sweep_config(config, list(words))
+        label = " ".join(word for word in words if word not in common) or "the point"
         try:
-            point.run()
-        except PointFailed as error:
-            yield name, str(error)
-        else:
-            yield name, None
+            name, steps = _check(own, config)
+        except (ValueError, OSError, OmegaConfBaseException, HydraException) as error:
+            refused.append(f"  {label}: {' '.join(str(error).split())}")
+            continue
+        names.append(name)
+        if name in points:
+            print(f"{label}: equal to another point, run once")
+            continue
+        with open_dict(own):
+            own.hydra.job.num, own.hydra.job.id = number, name
+            own.hydra.sweep.subdir = name
+            own.tracking.label = label  # what MLflow calls the run
+        points[name] = Point(label, steps, own, task, context)
+    if refused:
+        count = f"{len(refused)} of {len(job_overrides)}"
+        sys.exit("\n".join([f"nothing was started, {count} points are refused:", *refused]))
+    return names, points
 
 
-def run_apart(
-    points: Mapping[str, Point],
-    executor: str,
-    parallel: int | None,
-    folder: Path,
-    resources: Mapping[str, Any],
-) -> Outcomes:
-    """At most `parallel` at once, each in a process of its own, started as places become free.
+def _check(config: DictConfig, sweep: DictConfig) -> tuple[str, int]:
+    """Signature and steps of a point; ValueError where it cannot run as it is asked to."""
+    for key, remedy in SWEEP_WIDE.items():
+        if found := list(_differences(key, _at(config, key), _at(sweep, key))):
+            raise ValueError(f"{', '.join(found)}; {remedy}")
+    from rlcotrain.build import check, resolved  # heavy, so after what is cheap to refuse
 
-    SIGTERM counts as Ctrl-C: whatever ends this early cancels what still runs, and waits for it.
-    """
-    import submitit
-
-    jobs = submitit.AutoExecutor(folder, cluster=executor)
-    jobs.update_parameters(stderr_to_stdout=True, **resources)
-    waiting, running = list(points), dict[str, "submitit.Job[None]"]()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config.copy())  # which it locks
+    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        while waiting or running:
-            free = (parallel or len(points)) - len(running)
-            starting, waiting = waiting[:free], waiting[free:]
-            if starting:
-                with jobs.batch():
-                    running |= {name: jobs.submit(points[name]) for name in starting}
-            for name in [name for name, job in running.items() if job.done()]:
-                yield name, _why(running.pop(name))
-            time.sleep(POLL_S)
+        return signature(resolved(task)), check(task).schedule.total
     finally:
-        for job in running.values():
-            job.cancel()
-        for job in running.values():
-            job.wait()
-        signal.signal(signal.SIGTERM, before)
+        HydraConfig.instance().cfg = before
 
 
-def _why(job: submitit.Job[None]) -> str | None:
-    """Why a job failed, None if it did not."""
-    if not job.paths.result_pickle.exists():
-        return f"died without a result (killed, or out of memory?), see {job.paths.stdout}"
-    error = job.exception()
-    if error is None:
-        return None
-    trace = str(error).split("-" * 22)[1].strip()
-    return trace.splitlines()[-1].removeprefix(f"{__name__}.PointFailed: ")
+def _at(config: DictConfig, key: str) -> Any:
+    found = OmegaConf.select(config, key)
+    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+
+
+def _differences(key: str, asked: Any, used: Any) -> Iterator[str]:
+    """`hydra.launcher.parallel=2 (the sweep has 1)` for all that differs."""
+    if isinstance(asked, dict) and isinstance(used, dict):
+        for name in dict.fromkeys([*asked, *used]):
+            yield from _differences(f"{key}.{name}", asked.get(name), used.get(name))
+    elif asked != used:
+        yield f"{key}={asked} (the sweep has {used})"

@@ -23,7 +23,8 @@ class Hardware:
     skip_zero_advantages: whether rows that cannot change the gradient are left out of the update.
     logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
     engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
-    price_per_gpu_hour: dollars, for plans and the ledger.
+    gpus: GPUs of one run.
+    price_per_gpu_hour: dollars, for estimates and budgets.
     """
 
     device: Literal["cpu", "cuda"]
@@ -35,6 +36,7 @@ class Hardware:
     logprob_chunk: int
     engine_rows: int
     engine_tokens: int
+    gpus: int = 1
     price_per_gpu_hour: float = 0.0
 
     def __post_init__(self) -> None:
@@ -44,13 +46,13 @@ class Hardware:
             "logprob_chunk",
             "engine_rows",
             "engine_tokens",
+            "gpus",
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"hardware.{key}={getattr(self, key)}: must be 1 or more")
         if self.price_per_gpu_hour < 0:
-            raise ValueError(
-                f"hardware.price_per_gpu_hour={self.price_per_gpu_hour}: must be 0 or more dollars"
-            )
+            price = f"hardware.price_per_gpu_hour={self.price_per_gpu_hour:g}"
+            raise ValueError(f"{price}: must be 0 or more dollars")
 
     @property
     def torch_device(self) -> torch.device:

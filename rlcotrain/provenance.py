@@ -1,6 +1,7 @@
 """Where numbers come from: code, versions, machine."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -8,10 +9,15 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+SUBMITTED = "commit.json"  # in a snapshot: the tags of the checkout that it was taken of
 
 
 def git_tags() -> dict[str, str]:
     """Commit and whether the tree differs from it; `none` where this is no checkout."""
+    submitted = PACKAGE.parent / SUBMITTED
+    if submitted.exists():
+        tags: dict[str, str] = json.loads(submitted.read_text())
+        return tags
 
     def git(*words: str) -> str | None:
         try:

@@ -21,11 +21,12 @@ ROOT = (
     *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
-    *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
+    *("name", "seed", "folder", "sweep", "launch", "cache_dir", "export", "policy", "roles"),
     *("dry_run", "estimate", "budget"),
 )
 TRACKING = ("uri", "live", "experiment", "parent", "sweep", "label")
 TABLES: dict[str, dict[str, Any]] = {
+    "launch": {"detach": bool},
     "estimate": {"calibrate": bool, "runs": list[str]},
     "budget": {
         "max_usd": float | None,

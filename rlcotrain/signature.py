@@ -10,11 +10,13 @@ from typing import Any
 
 # Where and how a run is watched or placed; the numbers that come out do not depend on it.
 OUTSIDE = (
-    *("hydra", "tracking", "sweep", "folder", "cache_dir"),
+    *("hydra", "tracking", "sweep", "launch", "folder", "cache_dir"),
     *("name", "export", "record", "checkpoint"),
     *("dry_run", "estimate", "budget"),
 )
-PRICE = "price_per_gpu_hour"  # of the table `hardware`, which otherwise counts
+
+
+PRICE = "price_per_gpu_hour"  # of the hardware, the one key of it that moves no number
 
 
 def signature(config: Mapping[str, Any]) -> str:
@@ -23,8 +25,7 @@ def signature(config: Mapping[str, Any]) -> str:
     `config` is a plain resolved mapping (`OmegaConf.to_container(cfg, resolve=True)`).
     """
     effective = {key: value for key, value in config.items() if key not in OUTSIDE}
-    if "hardware" in effective:
-        hardware = effective["hardware"].items()
-        effective["hardware"] = {key: value for key, value in hardware if key != PRICE}
+    if hardware := effective.get("hardware"):
+        effective["hardware"] = {key: value for key, value in hardware.items() if key != PRICE}
     text = json.dumps(effective, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

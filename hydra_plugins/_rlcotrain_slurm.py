@@ -1,0 +1,113 @@
+"""The points of a sweep as one job array on a SLURM cluster, submitted by submitit.
+
+submitit's job saves and requeues itself where SLURM announces a preemption or the end of its time.
+Of a node that is lost, or a preemption that is not announced, SLURM requeues the job. A task that
+is killed is requeued by the job's own script. A job that raises is FAILED, and stays so.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra_plugins._rlcotrain_points import Point
+from rlcotrain.snapshot import environment
+from rlcotrain.sweep.job import Job
+from rlcotrain.sweep.notes import Sweep
+from rlcotrain.sweep.slurm import SlurmSilent, Watcher
+
+# A status above 128 is a signal's; 255 is submitit's own way out, requeued already.
+REQUEUE = (
+    "trap 'rc=$?; if [ $rc -gt 128 ] && [ $rc -lt 255 ] && "
+    "[ ${{SLURM_RESTART_COUNT:-0}} -lt {most} ]; then scontrol requeue $SLURM_JOB_ID; fi' EXIT"
+)
+POLL_S = (1.0, 15.0)  # between two questions at first, and in a long sweep: SLURM serves others too
+
+
+class Slurm:
+    """Submits points, and tells what became of them and of those submitted before."""
+
+    def __init__(
+        self, folder: Path, resources: Mapping[str, Any], sweep: Sweep, code: Path
+    ) -> None:
+        if shutil.which("sbatch") is None:
+            sys.exit("there is no sbatch here: start the sweep on a login node of the cluster")
+        self._folder, self._resources, self._sweep, self._code = folder, resources, sweep, code
+        self._watcher = Watcher()
+        self._polls = 0
+
+    @property
+    def poll_s(self) -> float:
+        return min(max(POLL_S[0], self._polls / 60), POLL_S[1])
+
+    def submit(self, points: Mapping[str, Point]) -> None:
+        """One job array. Exits with what sbatch says if it refuses."""
+        import submitit
+        from submitit.core.utils import FailedJobError
+
+        asked = parameters(self._resources, self._sweep.name, self._code, len(points))
+        executor = submitit.SlurmExecutor(self._folder, self._resources["max_requeues"])
+        executor.update_parameters(**asked)
+        try:
+            with executor.batch():
+                jobs = {name: executor.submit(point) for name, point in points.items()}
+        except FailedJobError as error:
+            sys.exit(f"nothing was submitted: {' '.join(str(error).split())}")
+        for name, job in jobs.items():
+            self._sweep.points[name].job = job.job_id
+
+    def active(self, names: Iterable[str]) -> set[str]:
+        """Those whose job of an earlier launch waits or runs. Exits where nobody can tell."""
+        try:
+            jobs = self.poll()
+        except SlurmSilent as silent:
+            sys.exit(f"nothing was submitted: {silent}")
+        return {name for name in names if name in jobs and jobs[name].state != "ended"}
+
+    def poll(self) -> dict[str, Job]:
+        """What each submitted point is doing; what would wait for ever is cancelled.
+
+        SlurmSilent if SLURM does not answer.
+        """
+        self._polls += 1
+        points = self._sweep.points.items()
+        ids = {name: point.job for name, point in points if point.job is not None}
+        found = self._watcher(ids.values())
+        jobs = {name: found[id] for name, id in ids.items()}
+        self.cancel(name for name, job in jobs.items() if job.hopeless)
+        return jobs
+
+    def cancel(self, names: Iterable[str]) -> None:
+        """End the jobs of these points."""
+        if ids := [job for name in names if (job := self._sweep.points[name].job) is not None]:
+            subprocess.run(["scancel", *ids], check=False)
+
+
+def parameters(resources: Mapping[str, Any], name: str, code: Path, points: int) -> dict[str, Any]:
+    """`hydra.launcher` as submitit's SlurmExecutor takes it; what is null is the cluster's."""
+    most, memory = resources["max_requeues"], resources["mem_gb"]
+    exports = [f"export {key}={shlex.quote(value)}" for key, value in environment(code).items()]
+    requeue = [REQUEUE.format(most=most)] if most else []
+    asked = {
+        "job_name": name,
+        "nodes": resources["nodes"],
+        "ntasks_per_node": resources["tasks_per_node"],
+        "cpus_per_task": resources["cpus_per_task"],
+        "gpus_per_node": resources["gpus_per_node"] or None,
+        "mem": memory and f"{int(memory * 1024)}M",
+        "time": resources["timeout_min"],
+        "signal_delay_s": resources["signal_delay_s"],
+        "partition": resources["partition"],
+        "account": resources["account"],
+        "qos": resources["qos"],
+        "array_parallelism": resources["parallel"] or points,
+        "setup": [*resources["setup"], *exports, *requeue],
+        "additional_parameters": {"requeue" if most else "no-requeue": True},
+        "stderr_to_stdout": True,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
