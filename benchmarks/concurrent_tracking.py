@@ -1,9 +1,9 @@
 """Does a sweep of 32 lose anything on its way to MLflow?  python benchmarks/concurrent_tracking.py
 
 32 processes at once write a run folder of 100 steps each, every one with the mirror beside it that
-a training has, 0.2 s a step: to an SQLite file, to a `mlflow server`, and to a server that is killed
-while they run and started again. Then every run, parameter, metric value (with its step and time)
-and file in MLflow is compared with the folders. `make sync` follows where a mirror gave up.
+a training has, 0.2 s a step: to an SQLite file, to a `mlflow server`, and to a server that is
+killed while they run and started again. Then every run, parameter, metric value (with its step and
+time) and file in MLflow is compared with the folders. `make sync` follows where a mirror gave up.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ SWEEP = {"id": "concurrent", "name": "concurrent"}
 SECONDS_TO_DELIVER = 300.0  # 64 processes start on however few cores there are
 
 
-def write_run(folder: Path, uri: str) -> None:
+def write_run(folder: Path, uri: str, parent: str) -> None:
     """What a training does for its records, without the training."""
     from omegaconf import OmegaConf
 
@@ -36,7 +36,7 @@ def write_run(folder: Path, uri: str) -> None:
     from rlcotrain.tracking import Mirror
 
     number = int(folder.name)
-    tracking = {"uri": uri, "experiment": EXPERIMENT, "parent": None, "sweep": SWEEP}
+    tracking = {"uri": uri, "experiment": EXPERIMENT, "parent": parent, "sweep": SWEEP}
     record = Record(folder, rollouts=0)
     record.open(f"{number:012d}", folder.name, {"seed": folder.name}, tracking)
     config = {"seed": number, "optimizer": {"lr": number / 7, "betas": [0.9, 0.95]}}
@@ -115,10 +115,13 @@ def _answers(url: str) -> bool:
 
 
 def start(folder: Path, uri: str) -> list[subprocess.Popen[bytes]]:
-    """The processes that write, all at once."""
+    """The processes that write, all at once, below a sweep that the launcher has made."""
+    from rlcotrain.tracking import open_sweep
+
+    parent = open_sweep(uri, EXPERIMENT, *SWEEP.values(), {})
     command = [sys.executable, __file__, "write"]
     return [
-        subprocess.Popen([*command, str(folder / str(number)), uri], stdout=subprocess.DEVNULL)
+        subprocess.Popen([*command, str(folder / str(number)), uri, parent])
         for number in range(RUNS)
     ]
 
@@ -148,7 +151,7 @@ def end(name: str, folder: Path, uri: str, writers: list[subprocess.Popen[bytes]
 
 
 def main() -> None:
-    for name in ("SQLite", "server", "server killed and restarted"):
+    for name in sys.argv[1:] or ("SQLite", "server", "server killed and restarted"):
         with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as running:
             folder, uri = Path(place), f"sqlite:///{place}/mlflow.db"
             if name != "SQLite":
@@ -171,6 +174,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = str(ROOT)
     if sys.argv[1:2] == ["write"]:
-        write_run(Path(sys.argv[2]), sys.argv[3])
+        write_run(Path(sys.argv[2]), *sys.argv[3:])
     else:
         main()

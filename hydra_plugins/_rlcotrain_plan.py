@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
-from hydra_plugins._rlcotrain_points import Outcomes, Point
+from hydra_plugins._rlcotrain_points import Point, plain
 from rlcotrain.signature import signature
 
 if TYPE_CHECKING:
@@ -21,36 +19,32 @@ if TYPE_CHECKING:
 class Planner:
     """How the points of a sweep would be run.
 
-    resources: of one point, as submitit takes them. resolved: configurations by label.
-    check: resolves a configuration, ValueError where it cannot run. run: runs points by signature.
+    resources: of the launcher. run: runs points, by signature, as a sweep in a folder.
     """
 
     folder: Path
     executor: str
-    parallel: int | None
     resources: Mapping[str, Any]
-    resolved: Mapping[str, dict[str, Any]]
-    check: Callable[[DictConfig], dict[str, Any]]
-    run: Callable[[Mapping[str, Point]], Outcomes]
+    run: Callable[[Mapping[str, Point], Path], None]
 
     def plan(self, points: Mapping[str, Point]) -> Plan:
         """What the points take; measured first where `estimate.calibrate` asks for it."""
         from rlcotrain.plan.ahead import look_ahead
 
         by_label = {point.label: point for point in points.values()}
+        configs = {label: plain(point.config) for label, point in by_label.items()}
         apart = self.executor != "inline"
-        return look_ahead(
-            {label: self.resolved[label] for label in by_label},
-            self.parallel if apart else 1,
-            apart,
-            lambda labels: self._calibrate([by_label[label] for label in labels]),
-        )
+
+        def calibrate(labels: Sequence[str]) -> None:
+            self._calibrate({label: by_label[label] for label in labels}, configs)
+
+        return look_ahead(configs, self.resources["parallel"] if apart else 1, apart, calibrate)
 
     def hold_budget(self, points: Mapping[str, Point]) -> None:
         """Exit with one line where the estimate is above a limit that these points could reach."""
         from rlcotrain.plan.budget import binds, refuse
 
-        configs = [self.resolved[point.label] for point in points.values()]
+        configs = [plain(point.config) for point in points.values()]
         if any(binds(config) or config["estimate"]["calibrate"] for config in configs):
             try:
                 refuse(self.plan(points))
@@ -65,40 +59,42 @@ class Planner:
         plan = self.plan(points)
         print(f"\n{report(plan, self._asks())}", flush=True)
         if self.executor == "slurm":
-            from hydra_plugins._rlcotrain_script import sbatch_script
+            from hydra_plugins._rlcotrain_slurm import script
 
-            logs = self.folder / ".submitit"
-            print(
-                f"\n{sbatch_script(logs, len(points), self.parallel, self.resources)}", flush=True
-            )
+            print(f"\n{script(self.folder, self.resources, len(points))}", flush=True)
         try:
             refuse(plan)
         except ValueError as error:
             sys.exit(f"this sweep would be refused: {error}")
 
     def _asks(self) -> str:
-        """What a point asks for, as `1 GPUs, 8 CPUs, 64 GB, 1440 min`."""
-        if self.executor == "inline":
-            return "this process"
-        units = {"gpus_per_node": "GPUs", "cpus_per_task": "CPUs", "mem_gb": "GB"}
-        asked = {unit: self.resources.get(key) for key, unit in units.items()}
-        numbers = [f"{number:g} {unit}" for unit, number in asked.items() if number]
-        return ", ".join([*numbers, f"{self.resources['timeout_min']} min"])
+        """What a point asks of SLURM, as `1 node, 8 GPUs, 12 CPUs a task, 96 GB, 1440 min`."""
+        if self.executor != "slurm":
+            return "this process" if self.executor == "inline" else "a process of its own"
+        nodes, gpus = self.resources["nodes"], self.resources["gpus_per_node"]
+        units = {"cpus_per_task": "CPUs a task", "mem_gb": "GB", "timeout_min": "min"}
+        asked = {unit: self.resources[key] for key, unit in units.items()}
+        return ", ".join(
+            [
+                f"{nodes} node{'s' * (nodes != 1)}",
+                *([f"{gpus} GPU{'s' * (gpus != 1)} each"] if gpus else []),
+                *(f"{number:g} {unit}" for unit, number in asked.items() if number is not None),
+            ]
+        )
 
-    def _calibrate(self, points: Sequence[Point]) -> None:
-        """Run a few steps of each, as the points themselves would run. Exits if any fails."""
+    def _calibrate(self, points: Mapping[str, Point], configs: Mapping[str, Any]) -> None:
+        """Run a few steps of each, where and as the points themselves would run."""
         from rlcotrain.plan.calibrate import folder_of, shortened
         from rlcotrain.plan.plan import prelude_kept
 
         short: dict[str, Point] = {}
-        for point in points:
-            whole = self.resolved[point.label]
-            config = shortened(point.config, prelude_kept(whole))
-            name = signature(self.check(config))
-            folder = folder_of(whole, name).absolute()
-            config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder.parent), name
-            label = f"calibration of {point.label}"
-            short[name] = Point(label, config, point.task, point.context)
-        failed = [f"  {short[name].label}: {why}" for name, why in self.run(short) if why]
-        if failed:
-            sys.exit("\n".join(["nothing was started, no estimate could be made:", *failed]))
+        for label, point in points.items():
+            folder = folder_of(configs[label]).absolute()
+            config = shortened(point.config, prelude_kept(configs[label]))
+            name = signature(plain(config))
+            config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder), name
+            config.tracking.label = f"calibration of {label}"
+            short[name] = Point(
+                config.tracking.label, point.steps, config, point.task, point.context
+            )
+        self.run(short, folder)

@@ -20,6 +20,7 @@ from rlcotrain.snapshot import environment
 from rlcotrain.sweep.job import Job
 from rlcotrain.sweep.notes import Sweep
 from rlcotrain.sweep.slurm import SlurmSilent, Watcher
+from rlcotrain.sweep.standing import LOGS
 
 # A status above 128 is a signal's; 255 is submitit's own way out, requeued already.
 REQUEUE = (
@@ -111,3 +112,13 @@ def parameters(resources: Mapping[str, Any], name: str, code: Path, points: int)
         "stderr_to_stdout": True,
     }
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def script(folder: Path, resources: Mapping[str, Any], points: int) -> str:
+    """What sbatch would be given for a sweep in `folder`, also where there is no SLURM."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    logs, code = folder / LOGS, folder / ".code" / "HASH"
+    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(logs)])
+    asked = parameters(resources, folder.name, code, points)
+    return _make_sbatch_string(command=command, folder=logs, map_count=points, **asked)

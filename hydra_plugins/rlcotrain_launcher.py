@@ -5,6 +5,8 @@ points are one, finished ones are not run again. Every command loads this module
 only, and no postponed annotations, because Hydra executes plugins outside `sys.modules`.
 """
 
+import copy
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins._rlcotrain_local import Local, run_here
+from hydra_plugins._rlcotrain_plan import Planner
 from hydra_plugins._rlcotrain_points import Point, compose
 from hydra_plugins._rlcotrain_slurm import Slurm
 from rlcotrain import sweep
@@ -99,6 +102,9 @@ class RlcotrainLauncher(Launcher):
         HydraConfig.instance().set_config(self.config.copy())
         given = self.config, self.context, self.task
         names, points = compose(*given, job_overrides, initial_job_idx)
+        if self.config.dry_run:
+            self._say_plan(points)
+            return []
         with self._alone():
             self._launch(points)
         return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
@@ -126,22 +132,54 @@ class RlcotrainLauncher(Launcher):
         todo = {name: point for name, point in points.items() if not self._finished(name)}
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
         if todo:
+            self._planner.hold_budget(todo)
             self._open_parent(todo)
         self.sweep.write(self.folder)
         interrupted = not self._run(todo)
         rows = {row.signature: row for row in sweep.read(self.folder)}
         files = self._report(list(rows.values()))
         failed = [rows[name] for name in points if rows[name].status != "finished"]
-        if self.config.tracking.uri is not None:
+        if self._live:
             finished = all(row.status == "finished" for row in rows.values())
             status = "KILLED" if interrupted else "FINISHED" if finished else "FAILED"
             self._close_parent(status, files)
             self._deliver(name for name in points if name not in todo)
+        elif self.config.tracking.uri is not None:
+            print(f"to deliver this sweep to MLflow: {self._sync_command}")
         if interrupted:
             sys.exit("interrupted; the same command goes on where this one stopped")
         if failed:
             named = [f"  {points[row.signature].label}: {row.reason}" for row in failed]
             sys.exit("\n".join([f"{len(failed)} of {len(points)} points failed:", *named]))
+
+    def _say_plan(self, points: Mapping[str, Point]) -> None:
+        """Print what the points take and start none; the folder is left as it was."""
+        todo = {name: point for name, point in points.items() if not self._finished(name)}
+        print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
+        if [file.name for file in self.folder.iterdir()] == ["multirun.yaml"]:  # Hydra's own
+            shutil.rmtree(self.folder)
+        if todo:
+            self._planner.say(todo)
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(
+            folder=self.folder,
+            executor=self.executor,
+            resources=self.resources,
+            run=self._run_beside,
+        )
+
+    def _run_beside(self, points: Mapping[str, Point], folder: Path) -> None:
+        """Run points as a sweep of their own that no tracker hears of, and wait for them."""
+        beside = RlcotrainLauncher(self.executor, **self.resources)
+        config = copy.deepcopy(self.config)
+        config.tracking.uri, config.launch.detach = None, False
+        config.dry_run, config.estimate.calibrate = False, False
+        beside.context, beside.task, beside.config = self.context, self.task, config
+        beside.folder = folder
+        with beside._alone():
+            beside._launch(points)
 
     def _note(self, name: str, point: Point) -> None:
         """A point anew; the job of an earlier launch is still its own."""
@@ -221,7 +259,7 @@ class RlcotrainLauncher(Launcher):
         from rlcotrain.tracking import resolve
 
         parent = None
-        if self.config.tracking.uri is not None:
+        if self._live:
             try:
                 parent = self.sweep.parent = self._parent()
             except Exception as error:  # a tracker can throw anything, and stops no sweep
@@ -252,14 +290,24 @@ class RlcotrainLauncher(Launcher):
 
     def _deliver(self, finished: Iterable[str]) -> None:
         """What earlier launches still owe the tracker; one failure speaks for all."""
-        from rlcotrain.tracking import deliver, sync_command
+        from rlcotrain.tracking import deliver
 
         owed = (deliver(self.folder / name, SECONDS_TO_DELIVER) for name in finished)
         if reason := next(filter(None, owed), None):
             print(
-                f"MLflow lacks a part of this sweep ({reason}); to deliver it: "
-                f"{sync_command(self.folder)}"
+                f"MLflow lacks a part of this sweep ({reason}); to deliver it: {self._sync_command}"
             )
+
+    @property
+    def _live(self) -> bool:
+        """Whether the tracker is told while the sweep goes on."""
+        return bool(self.config.tracking.uri is not None and self.config.tracking.live)
+
+    @property
+    def _sync_command(self) -> str:
+        from rlcotrain.tracking import sync_command
+
+        return sync_command(self.folder)
 
     @property
     def _tracker(self) -> tuple[str, str]:
@@ -279,17 +327,3 @@ class RlcotrainLauncher(Launcher):
         """What a sweeper optimises: the sampled accuracy at the end."""
         accuracy = sweep.result(self.folder / name)["accuracy"]["final"]["sampled"]["mean"]
         return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=accuracy)
-
-
-def _at(config: DictConfig, key: str) -> Any:
-    found = OmegaConf.select(config, key)
-    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-
-
-def _differences(key: str, asked: Any, used: Any) -> Iterator[str]:
-    """`hydra.launcher.parallel=2 (the sweep has 1)` for all that differs."""
-    if isinstance(asked, dict) and isinstance(used, dict):
-        for name in dict.fromkeys([*asked, *used]):
-            yield from _differences(f"{key}.{name}", asked.get(name), used.get(name))
-    elif asked != used:
-        yield f"{key}={asked} (the sweep has {used})"

@@ -69,7 +69,7 @@ def plan(cfg: DictConfig, folder: Path) -> bool:
 
     def calibrate(labels: Sequence[str]) -> None:
         short = shortened(cfg, prelude_kept(config))
-        run(short, folder_of(config, signature(resolved(short))))
+        run(short, folder_of(config) / signature(resolved(short)))
 
     found = look_ahead({name_of(config): config}, 1, True, calibrate)
     if cfg.dry_run:

@@ -27,6 +27,8 @@ def shortened(cfg: DictConfig, prelude_kept: bool) -> DictConfig:
     short = copy.deepcopy(cfg)
     with open_dict(short):
         short.name, short.dry_run, short.tracking.uri = CALIBRATION, False, None
+        short.estimate.calibrate = False
+        short.budget.max_usd = short.budget.max_gpu_hours = short.budget.phase_usd = None
         for phase in () if prelude_kept else (short.schedule.get("prelude") or {}).values():
             phase.steps = min(phase.steps, STEPS)
             if phase.get("optimizer") is not None:
@@ -46,9 +48,9 @@ def _least(node: DictConfig, keys: Sequence[str], most: int) -> None:
         node[key] = min(node[key], most)
 
 
-def folder_of(config: Mapping[str, Any], signature: str) -> Path:
-    """Where the calibration of a signature lands: where recorded runs are looked for."""
-    return Path(config["estimate"]["runs"][0]) / CALIBRATION / signature
+def folder_of(config: Mapping[str, Any]) -> Path:
+    """Where calibrations land: where recorded runs are looked for."""
+    return Path(config["estimate"]["runs"][0]) / CALIBRATION
 
 
 def uncalibrated(plan: Plan, timings: Sequence[Timing]) -> list[str]:

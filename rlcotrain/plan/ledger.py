@@ -47,8 +47,8 @@ def entry(config: Mapping[str, Any], run: str, folder: Path, seconds: float) -> 
 def occupied(config: Mapping[str, Any]) -> tuple[int, int]:
     """GPUs and CPU cores that a run of this configuration has to itself."""
     hardware = config["hardware"]
-    gpus = hardware.get("gpus", 1) if hardware["device"] == "cuda" else 0
-    return gpus, hardware["threads"]
+    gpus = hardware["gpus"] if hardware["device"] == "cuda" else 0
+    return gpus, hardware["gpus"] * hardware["threads"]  # a process each, of so many threads
 
 
 def append(file: Path, line: Entry) -> None:

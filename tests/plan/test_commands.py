@@ -40,8 +40,8 @@ def test_a_plan_starts_nothing_then_calibrates_then_knows(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert "calibration of seed=1" in done.stdout and "calibration of seed=2" not in done.stdout
     assert " s with 1 at once, " in done.stdout and "a calibration" in done.stdout
-    (folder,) = (tmp_path / CALIBRATION).iterdir()
-    assert json.loads((folder / "result.json").read_text())["steps"] == 3
+    (result,) = (tmp_path / CALIBRATION).glob("*/result.json")
+    assert json.loads(result.read_text())["steps"] == 3
     assert not (tmp_path / "sweep").exists() and not (tmp_path / "run").exists()
 
     done = launch(tmp_path, "dry_run=true")
@@ -50,19 +50,16 @@ def test_a_plan_starts_nothing_then_calibrates_then_knows(tmp_path: Path) -> Non
 
 
 def test_the_script_is_shown_where_there_is_no_slurm(tmp_path: Path) -> None:
-    from hydra_plugins._rlcotrain_script import sbatch_script
-
-    asked = {"timeout_min": 90, "gpus_per_node": 1, "mem_gb": 64.0, "slurm_partition": "h100"}
-    lines = sbatch_script(tmp_path, 4, 2, {**asked, "cpus_per_task": None}).splitlines()
-    assert {
-        *("#SBATCH --array=0-3%2", "#SBATCH --time=90", "#SBATCH --gpus-per-node=1"),
-        *(
-            "#SBATCH --mem=64GB",
-            "#SBATCH --partition=h100",
-            f"#SBATCH --output={tmp_path}/%A_%a_0_log.out",
-        ),
-    } <= set(lines)
-    assert not any("cpus-per-task" in line for line in lines)
+    asked = ("hardware=slurm_h100", "hydra.launcher.parallel=2", "hydra.launcher.partition=p7")
+    done = launch(tmp_path, "-m", "seed=1,2,3", *asked, "dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert "1 node, 1 GPU each, 12 CPUs a task, 96 GB, 1440 min  unknown" in done.stdout
+    lines = {
+        *("#SBATCH --array=0-2%2", "#SBATCH --gpus-per-node=1", "#SBATCH --partition=p7"),
+        *("#SBATCH --time=1440", "#SBATCH --job-name=sweep"),
+    }
+    assert lines <= set(done.stdout.splitlines())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("many", [True, False])
