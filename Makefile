@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	$$name -c '$(IS_311)' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sync ui ledger bench clean
+.PHONY: help setup demo test check sync status ui ledger bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: $(READY) ## Lint, formatting and types
 
 sync: $(READY) ## Bring to MLflow whatever it has missed of the runs on disk
 	$(BIN)/python -m rlcotrain.tracking sync outputs multirun
+
+status: $(READY) ## Show how a sweep stands: make status SWEEP=first
+	@$(BIN)/python -m rlcotrain.sweep status $(SWEEP)
 
 ui: $(READY) ## Look at the runs in a browser
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> float:
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
+        _refuse_single_run_on_slurm()
         # The points of a sweep were planned by the launcher, all together.
         if HydraConfig.get().mode == RunMode.RUN and not plan(cfg, folder):
             _forget_unstarted(folder)
@@ -57,6 +58,14 @@ def explain(error: BaseException) -> str:
         )
         return f"{key}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
+
+
+def _refuse_single_run_on_slurm() -> None:
+    """Without -m Hydra asks no launcher: the run would train here, on the login node."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.RUN and hydra.launcher.executor == "slurm":
+        name = hydra.runtime.choices["hardware"]
+        raise ValueError(f"hardware={name}: submits sweeps, also of one point: add -m")
 
 
 def _forget_unstarted(folder: Path) -> None:

@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ REQUEUE = (
 POLL_S = (1.0, 15.0)  # between two questions at first, and in a long sweep: SLURM serves others too
 
 
+class Refused(Exception):
+    """Why nothing can be submitted, in one line."""
+
+
 class Slurm:
     """Submits points, and tells what became of them and of those submitted before."""
 
@@ -37,7 +43,7 @@ class Slurm:
         self, folder: Path, resources: Mapping[str, Any], sweep: Sweep, code: Path
     ) -> None:
         if shutil.which("sbatch") is None:
-            sys.exit("there is no sbatch here: start the sweep on a login node of the cluster")
+            raise Refused("there is no sbatch here; start it on a login node of the cluster")
         self._folder, self._resources, self._sweep, self._code = folder, resources, sweep, code
         self._watcher = Watcher()
         self._polls = 0
@@ -47,7 +53,7 @@ class Slurm:
         return min(max(POLL_S[0], self._polls / 60), POLL_S[1])
 
     def submit(self, points: Mapping[str, Point]) -> None:
-        """One job array. Exits with what sbatch says if it refuses."""
+        """One job array. Raises Refused with what sbatch says."""
         import submitit
         from submitit.core.utils import FailedJobError
 
@@ -55,19 +61,20 @@ class Slurm:
         executor = submitit.SlurmExecutor(self._folder, self._resources["max_requeues"])
         executor.update_parameters(**asked)
         try:
-            with executor.batch():
+            with redirect_stderr(StringIO()), executor.batch():  # submitit would repeat sbatch
                 jobs = {name: executor.submit(point) for name, point in points.items()}
         except FailedJobError as error:
-            sys.exit(f"nothing was submitted: {' '.join(str(error).split())}")
+            words = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines()]
+            raise Refused(f"sbatch says: {'; '.join(words)}") from None
         for name, job in jobs.items():
             self._sweep.points[name].job = job.job_id
 
     def active(self, names: Iterable[str]) -> set[str]:
-        """Those whose job of an earlier launch waits or runs. Exits where nobody can tell."""
+        """Those whose job of an earlier launch waits or runs. Refused where nobody can tell."""
         try:
             jobs = self.poll()
         except SlurmSilent as silent:
-            sys.exit(f"nothing was submitted: {silent}")
+            raise Refused(str(silent)) from None
         return {name for name in names if name in jobs and jobs[name].state != "ended"}
 
     def poll(self) -> dict[str, Job]:

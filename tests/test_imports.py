@@ -20,7 +20,7 @@ FLOORS = (
     {"measure", "labelled", "pass_at_k"},
     {"player"},
     {"checkpoint", "kept", "record"},
-    {"tracking", "plots", "sweep", "conversations"},
+    {"tracking", "plots", "sweep", "snapshot", "conversations"},
     {"run"},
     {"train", "parts"},
     {"contradictions", "lengths"},

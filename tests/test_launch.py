@@ -64,6 +64,12 @@ def test_a_bad_value_is_one_line_and_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_cluster_is_for_sweeps(tmp_path: Path) -> None:
+    done = launch(f"folder={tmp_path}/run", "hardware=slurm_h100")
+    assert_one_line(done, "hardware=slurm_h100: submits sweeps, also of one point: add -m")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 200 KiB: enough to begin a run, too small for its first state."""

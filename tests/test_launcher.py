@@ -4,10 +4,6 @@ import contextlib
 import csv
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -15,51 +11,15 @@ import pytest
 
 from rlcotrain import sweep
 from rlcotrain.tracking import prepare
+from tests.sweeps import TINY, command, launch, launching, wait_until, write_conf
 
-ROOT = Path(__file__).parents[1]
-TINY = """# @package _global_
-defaults: [override /hydra/launcher: rlcotrain, override /schedule: imitate]
-folder: unused
-export: false
-schedule: {steps: 2, cycle: {imitate: {num_prompts: 2}}}
-sampling: {max_tokens: 4}
-evaluation: {num_problems: 4, between_problems: 4}
-checkpoint: {every: 1}
-cache_dir: /nowhere
-"""
 GRID = TINY + "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n"
 LOUD = TINY + "hydra: {launcher: {parallel: 3}}\n"
 
 
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of experiment files beside the project's own."""
-    folder = tmp_path_factory.mktemp("conf")
-    (folder / "experiment").mkdir()
-    for name, text in {"tiny": TINY, "grid": GRID, "loud": LOUD}.items():
-        (folder / "experiment" / f"{name}.yaml").write_text(text)
-    return folder
-
-
-def command(conf: Path, folder: Path, *words: str) -> list[str]:
-    given = [f"hydra.searchpath=[file://{conf}]", f"hydra.sweep.dir={folder}", *words]
-    if not any(word.startswith("tracking") for word in words):
-        given.append("tracking=none")
-    if not any(word.startswith("experiment") for word in words):
-        given.append("experiment=tiny")
-    return [sys.executable, "launch.py", "-m", *given]
-
-
-def launch(conf: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    words = tuple(command(conf, folder, *words))
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
-def wait_until(happened: Callable[[], object], limit_s: float = 60.0) -> None:
-    end = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+    return write_conf(tmp_path_factory.mktemp("conf") / "conf", grid=GRID, loud=LOUD)
 
 
 def test_a_sweep_goes_on_reports_and_resumes(tmp_path: Path, conf: Path) -> None:
@@ -155,15 +115,13 @@ def test_jobs_that_are_killed_or_cancelled(tmp_path: Path, conf: Path) -> None:
     one, two, three = (f"schedule.steps={steps}" for steps in (1, 1000001, 1000002))
     local = ("hydra.launcher.executor=local", "hydra.launcher.parallel=2")
     words = command(conf, tmp_path, "schedule.steps=1,1000001,1000002", *local)
-    launcher = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wait_until(lambda: trains(tmp_path, two) and trains(tmp_path, three))  # so one has ended
-    os.kill(jobs(tmp_path)[two], signal.SIGKILL)
-    noted = sweep.Sweep.read
-    wait_until(lambda: any(point.reason for point in noted(tmp_path).points.values()))
-    launcher.send_signal(signal.SIGTERM)
-    out, err = launcher.communicate(timeout=60)
+    with launching(words) as launcher:
+        wait_until(lambda: trains(tmp_path, two) and trains(tmp_path, three))  # so one has ended
+        os.kill(jobs(tmp_path)[two], signal.SIGKILL)
+        noted = sweep.Sweep.read
+        wait_until(lambda: any(point.reason for point in noted(tmp_path).points.values()))
+        launcher.send_signal(signal.SIGTERM)
+        out, err = launcher.communicate(timeout=60)
     assert launcher.returncode == 1 and "interrupted; the same command" in err
     assert not jobs(tmp_path), "a job outlived its sweep"
     rows = {row.overrides["schedule.steps"]: row for row in sweep.read(tmp_path)}
@@ -193,8 +151,19 @@ def test_what_cannot_run_as_asked_is_refused_before_anything_runs(
         (("hydra.launcher.parallel=1,2",), "Sweeping over Hydra's configuration is not supported"),
         (
             ("hydra.launcher.executor=cloud",),
-            "hydra.launcher.executor=cloud; allowed: inline, local",
+            "hydra.launcher.executor=cloud; allowed: inline, local, slurm",
         ),
+        (
+            ("hardware=slurm_cpu", "hydra.launcher.max_requeues=-1"),
+            "hydra.launcher.max_requeues=-1; allowed: 0 or more",
+        ),
+        (
+            ("hardware=slurm_cpu", "hydra.launcher.timeout_min=2"),
+            "hydra.launcher.signal_delay_s=120: the warning would come before the start; "
+            "allowed: less than timeout_min, 120 s",
+        ),
+        (("launch.detach=true",), "launch.detach=true: needs a cluster, as of hardware=slurm_cpu"),
+        (("launch.detach=1",), "launch.detach=1: input should be a valid boolean"),
         (("hydra.launcher.parallel=0",), "hydra.launcher.parallel=0; allowed: 1 or more, or null"),
     ],
 )

@@ -7,6 +7,7 @@
     progress   how far a run has come
     standing   what each point is doing, from all of these
     screen     standings, live on a terminal, as plain lines elsewhere
+    watch      points until they end
 
 `python -m rlcotrain.sweep status FOLDER` shows how a sweep stands, also where no launch watches it.
 """
@@ -18,6 +19,7 @@ from rlcotrain.sweep.rows import (
     UNCHANGED,
     Interval,
     Row,
+    finished,
     label,
     read,
     result,
@@ -32,6 +34,7 @@ __all__ = [
     "Noted",
     "Row",
     "Sweep",
+    "finished",
     "label",
     "plot",
     "read",

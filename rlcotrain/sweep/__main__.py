@@ -1,4 +1,4 @@
-"""`python -m rlcotrain.sweep status FOLDER`: how a sweep stands."""
+"""`python -m rlcotrain.sweep status SWEEP`: how a sweep stands; a name in multirun or a folder."""
 
 import sys
 from pathlib import Path
@@ -8,13 +8,15 @@ from rlcotrain.sweep.screen import lines, summary
 from rlcotrain.sweep.slurm import SlurmSilent, ask
 from rlcotrain.sweep.standing import Standings
 
-USAGE = "usage: python -m rlcotrain.sweep status FOLDER"
+USAGE = "usage: python -m rlcotrain.sweep status SWEEP"
+MULTIRUN = Path("multirun")
 
 
 def main(words: list[str]) -> int:
     match words:
-        case ["status", folder]:
-            return status(Path(folder))
+        case ["status", name]:
+            folder = MULTIRUN / name  # which is `name` itself if that is an absolute path
+            return status(folder if folder.exists() else Path(name))
     print(USAGE, file=sys.stderr)
     return 2
 

@@ -56,6 +56,11 @@ def result(folder: Path) -> dict[str, Any]:
     return left if left.get("signature") == folder.name else {}
 
 
+def finished(folder: Path) -> bool:
+    """Whether the run of a folder came to its end."""
+    return bool(result(folder).get("status") == "finished")
+
+
 def _row(folder: Path, point: Noted) -> Row:
     left = result(folder)
     finished = left.get("status") == "finished"

@@ -36,7 +36,7 @@ def doing(one: Standing) -> str:
 
 def summary(standings: Sequence[Standing]) -> str:
     """`4 points: 1 failed, 3 done`."""
-    counts = Counter(one.state for one in standings)
+    counts = Counter[str](one.state for one in standings)
     found = [f"{counts[state]} {state}" for state in URGENCY if counts[state]]
     return f"{len(standings)} points: {', '.join(found)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,8 @@ def sync_command(folder: Path) -> str:
 def follow(folder: Path) -> int:
     """Deliver until the process at the other end of stdin has ended, then the rest. Exit status."""
     os.nice(5)
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # SLURM sends them to all of a job's processes
+        signal.signal(number, signal.SIG_IGN)
     parent, failures = os.getppid(), 0
     with open(folder / "mirror.lock", "ab") as lock:
         flock(lock, LOCK_EX)  # the mirror of a killed run may still be delivering

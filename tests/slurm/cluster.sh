@@ -51,13 +51,13 @@ AccountingStorageEnforce=associations"
     echo "NodeName=node[1-2] Name=gpu File=$DIR/dev/gpu[0-7]" >"$DIR/gres.conf"
     # slurmd loads a plugin for cgroups though nothing uses them, and its own choice may end it.
     echo "CgroupPlugin=cgroup/v1" >"$DIR/cgroup.conf"
-    # cred_expire is how long a requeued job waits; preemption sends the job's own signal first.
+    # cred_expire is how long a requeued job waits, 5 s at least; preemption sends the job's own signal first.
     cat >"$SLURM_CONF" <<END
 ClusterName=ci
 SlurmctldHost=localhost
 SlurmctldPort=$PORT
 SlurmUser=root
-AuthInfo=socket=$SOCKET,cred_expire=4
+AuthInfo=socket=$SOCKET,cred_expire=5
 StateSaveLocation=$DIR/state
 SlurmdSpoolDir=$DIR/spool/%n
 SlurmctldPidFile=$DIR/slurmctld.pid

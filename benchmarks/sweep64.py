@@ -1,0 +1,122 @@
+"""What does the launcher cost?  python benchmarks/sweep64.py [--points 64] [--failing 8]
+
+On the SLURM that answers here (tests/slurm/cluster.sh start DIR): one sweep of runs of two steps, a
+GPU each, 16 at once, some of which fail on purpose. Checks that the table says of every point what
+became of it, with the reason of those that failed. The launcher's own cost is printed in seconds of
+wall time and of its processor: checking the points, submitting them, and from the end of the last
+job to its own; Hydra's composing of the points apart.
+"""
+
+import argparse
+import csv
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.sweeps import command, write_conf  # noqa: E402
+
+PARALLEL = 16
+# In the launcher's process: says what Hydra's composing takes, and when this or that began.
+TIMED = """
+import runpy, sys, time
+sys.path.insert(0, {root!r})
+sys.argv = sys.argv[1:]
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+compose, spent = ConfigLoaderImpl.load_sweep_config, [0.0, 0.0]
+def timed(*given):
+    began = time.monotonic(), time.process_time()
+    try:
+        return compose(*given)
+    finally:
+        spent[0] += time.monotonic() - began[0]
+        spent[1] += time.process_time() - began[1]
+ConfigLoaderImpl.load_sweep_config = timed
+import rlcotrain.build  # what a sweep imports once, however many points
+print("imported", time.time(), time.process_time(), flush=True)
+try:
+    runpy.run_path("launch.py", run_name="__main__")
+finally:
+    print("composed", *spent, flush=True)
+    print("ended", time.time(), time.process_time(), flush=True)
+"""
+
+
+def grid(points: int, failing: int) -> list[str]:
+    """Overrides of `points` points, `failing` of them with a rate that breaks."""
+    rates = [f"{number}e-4" for number in range(1, points // failing)] + ["1e30"]
+    return [
+        *("hardware=slurm_cpu", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1"),
+        *("hydra.launcher.gpus_per_node=1", f"hydra.launcher.parallel={PARALLEL}"),
+        *("optimizer.warmup_steps=0", f"optimizer.lr={','.join(rates)}"),
+        f"seed={','.join(str(seed) for seed in range(failing))}",
+    ]
+
+
+def at_once(job: str) -> int:
+    """The most jobs of an array that ran at the same time, as accounting has it."""
+    words = ["sacct", "-XnP", f"--jobs={job}", "--format=Start,End"]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    ends = [end for line in lines for end in zip(line.split("|"), (1, -1), strict=True)]
+    running = most = 0
+    for _, change in sorted(ends):
+        running += change
+        most = max(most, running)
+    return most
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--points", type=int, default=64)
+    parser.add_argument("--failing", type=int, default=8)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "sweep"
+        words = command(
+            write_conf(Path(scratch) / "conf"), folder, *grid(asked.points, asked.failing)
+        )
+        started = time.time()
+        python = [sys.executable, "-c", TIMED.format(root=str(ROOT)), *words[1:]]
+        done = subprocess.run(python, cwd=ROOT, capture_output=True, text=True)
+        rows = list(csv.DictReader((folder / "table.csv").open()))
+        results = folder.glob(".submitit/*_result.pkl")
+        last = max(file.stat().st_mtime for file in results)
+        submitted = max(file.stat().st_mtime for file in folder.glob(".submitit/*_submission.sh"))
+        job = next(folder.glob(".submitit/*_submission.sh")).name.partition("_")[0]
+        most = at_once(job)
+    said = {
+        name: [float(v) for v in values.split()]
+        for name, values in re.findall(r"^(imported|composed|ended) ([\d. ]+)$", done.stdout, re.M)
+    }
+    wall = submitted - said["imported"][0] - said["composed"][0] + said["ended"][0] - last
+    processor = said["ended"][1] - said["imported"][1] - said["composed"][1]
+    failed = [row for row in rows if row["status"] == "failed"]
+    good = (
+        len(rows) == asked.points
+        and len(failed) == asked.failing
+        and all(
+            row["optimizer.lr"] == "1e+30" and "nan at step 1" in row["reason"] for row in failed
+        )
+        and sum(row["status"] == "finished" for row in rows) == asked.points - asked.failing
+        and done.returncode == 1
+    )
+    named = "yes" if good else "NO"
+    imports, composing = said["imported"][0] - started, said["composed"][0]
+    print(f"{len(rows)} points, {len(failed)} failed, each with its reason: {named}")
+    print(f"at most {most} at once; {said['ended'][0] - started:.0f} s in all")
+    print(f"imports {imports:.1f} s, Hydra's composing {composing:.1f} s")
+    print(f"the launcher's own: {wall:.1f} s, {processor:.1f} s of its processor")
+    print(f"load of the machine: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
+    if not good:
+        print(done.stdout, done.stderr)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

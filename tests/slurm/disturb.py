@@ -1,0 +1,65 @@
+"""What a cluster does to jobs, done on purpose. A job's id is `12_3`."""
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from signal import SIGKILL
+from time import sleep
+
+
+def kill(job: str) -> None:
+    """SIGKILL to the training process, as where memory runs out: SLURM is not told."""
+    for pid in _processes(job):
+        os.kill(pid, SIGKILL)
+
+
+def warn(job: str) -> None:
+    """The signal that comes before a preemption, or before the end of a job's time."""
+    _slurm("scancel", "--signal=USR2", job)
+
+
+def requeue(job: str) -> None:
+    """An operator puts it back into the queue."""
+    _slurm("scontrol", "requeue", job)
+
+
+def preempt(job: str) -> None:
+    """A job of a higher partition takes the node."""
+    node = _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
+    words = ("--partition=urgent", "--exclusive", f"--nodelist={node}", "--output=/dev/null")
+    _slurm("sbatch", *words, "--wrap=sleep 2")
+
+
+KINDS = {"SIGKILL": kill, "scancel --signal": warn, "requeue": requeue, "preemption": preempt}
+
+
+def restarts(job: str) -> int:
+    """How often SLURM has started it anew; 0 while squeue does not say."""
+    words = ("--noheader", "--array", "--states=all", "--Format=JobArrayID:40,RestartCnt:10")
+    counts = dict(line.split() for line in _slurm("squeue", *words).splitlines())
+    return int(counts.get(job, 0))
+
+
+def _processes(job: str) -> list[int]:
+    """The training processes of a job, tried for a second: not its script, srun or the mirror."""
+    array, _, task = job.partition("_")
+    marks = {f"SLURM_ARRAY_JOB_ID={array}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode()}
+    for _ in range(10):
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                ours = b"submitit.core._submit" in command and b"python" in command[0]
+                if ours and marks <= set((process / "environ").read_bytes().split(b"\0")):
+                    found.append(int(process.name))
+        if found:
+            return found
+        sleep(0.1)
+    raise AssertionError(f"no process runs job {job}")
+
+
+def _slurm(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
