@@ -3,6 +3,9 @@
 Ten small sweeps of the embedded task, one after another, each planned and then run by the command
 line. What the first have taken is what the plans of the later ones know; where none tells, the plan
 calibrates. Compared are the wall time from the first process to the last, and CPU core-hours.
+
+A plan cannot know what else a machine will do. `load` is wall seconds a CPU second of the steps of a
+sweep, and the last columns are the errors if it had been what it was in the runs before.
 """
 
 import subprocess
@@ -30,6 +33,7 @@ SWEEPS: dict[str, tuple[tuple[str, ...], dict[str, list[str]]]] = {
     "KL weights": (ALONE, {"loss.beta": ["0.001", "0.04"]}),
     "model sizes": (ALONE, {"model": ["tiny", "tiny_wide"]}),
 }
+ERRORS = ("wall error", "core error", "wall error, equal load", "core error, equal load")
 SMALL = (
     *("schedule.prelude.pretrain.steps=60", "schedule.prelude.imitate.steps=60"),
     *("schedule.steps=15", "evaluation.num_problems=100", "evaluation.between_problems=50"),
@@ -69,8 +73,23 @@ def measured(folder: Path) -> tuple[float, float]:
     return max(life.ended or 0.0 for life in lives) - began, sum(life.seconds for life in lives)
 
 
-def one_sweep(number: int, name: str, out: Path) -> tuple[float, float]:
-    """Plan a sweep, run it; errors in wall time and core-hours, as (true - plan) / true."""
+def load(out: Path) -> float:
+    """Wall seconds a CPU second, over the steps of all runs below a folder."""
+    from rlcotrain.record import read_lines
+
+    seconds = {"step": 0.0, "cpu": 0.0}
+    for file in out.rglob("metrics.jsonl"):
+        if "cache" in file.parts:
+            continue
+        for line in read_lines(file):
+            for clock in seconds:
+                found = line.get(f"time/{clock}", line.get(f"{line['phase']}/time/{clock}", 0.0))
+                seconds[clock] += found
+    return seconds["step"] / seconds["cpu"]
+
+
+def one_sweep(number: int, name: str, out: Path) -> list[float]:
+    """Plan a sweep, run it; errors of wall time and core-hours, then at equal load, of the true."""
     options, grid = SWEEPS[name]
     folder = out / f"sweep{number}"
     given = [*options, *SMALL, *(SMALL_BOTH if options[0] == BOTH[0] else ())]
@@ -80,23 +99,31 @@ def one_sweep(number: int, name: str, out: Path) -> tuple[float, float]:
     ahead = [*command, "dry_run=true", "estimate.calibrate=true"]
     said = subprocess.run(ahead, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     source = "a calibration" if "calibration" in said else "recorded runs"
-    plan = planned(given, grid, out, 2 if LOCAL[0] in options else 1)
+    plan, before = planned(given, grid, out, 2 if LOCAL[0] in options else 1), load(out)
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     wall, cores = measured(folder)
-    errors = 1 - plan.wall / wall, 1 - plan.cpu_hours * 3600 / cores
+    slower = load(folder) / before
+    errors = [
+        1 - plan.wall / wall,
+        1 - plan.cpu_hours * 3600 / cores,
+        1 - plan.wall * slower / wall,
+        1 - plan.cpu_hours * 3600 * slower / cores,
+    ]
+    shown = " | ".join(f"{error:+.0%}" for error in errors)
     print(
         f"| {name} | {len(plan.configs)} | {source} | {plan.wall:.0f} | {wall:.0f} | "
-        f"{errors[0]:+.0%} | {plan.cpu_hours * 3600:.0f} | {cores:.0f} | {errors[1]:+.0%} |",
+        f"{plan.cpu_hours * 3600:.0f} | {cores:.0f} | {load(folder):.2f} | {shown} |",
         flush=True,
     )
     return errors
 
 
 def all_sweeps(out: Path) -> None:
-    print("| sweep | runs | from | wall s, plan | true | error | core s, plan | true | error |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ["wall s, plan", "true", "core s, plan", "true", "load", *ERRORS]
+    print("| " + " | ".join(["sweep", "runs", "from", *columns]) + " |")
+    print("|---" * (3 + len(columns)) + "|")
     found = [one_sweep(number, name, out) for number, name in enumerate(SWEEPS)]
-    for what, errors in zip(("wall time", "core-hours"), zip(*found, strict=True), strict=True):
+    for what, errors in zip(ERRORS, zip(*found, strict=True), strict=True):
         sizes = [abs(error) for error in errors]
         print(f"{what}: median error {median(sizes):.0%}, worst {max(sizes):.0%}")
 
