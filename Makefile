@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	$$name -c '$(IS_311)' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sync status ui bench clean
+.PHONY: help setup demo test check sync status ui ledger bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ status: $(READY) ## Show how a sweep stands: make status SWEEP=first
 
 ui: $(READY) ## Look at the runs in a browser
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+ledger: $(READY) ## Show what each phase of the experiment plan has used
+	$(BIN)/python -m rlcotrain.plan.ledger
 
 bench: $(READY) ## Measure learning over seeds; takes minutes
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

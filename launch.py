@@ -23,11 +23,15 @@ DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """Returns the final sampled accuracy, for sweepers that optimise."""
-    from rlcotrain.job import run
+    from rlcotrain.job import plan, run
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         _refuse_single_run_on_slurm()
+        # The points of a sweep were planned by the launcher, all together.
+        if HydraConfig.get().mode == RunMode.RUN and not plan(cfg, folder):
+            _forget_unstarted(folder)
+            return float("nan")
         return run(cfg, folder)
     except USER_ERRORS as error:
         if isinstance(error, OSError) and error.errno == ENOSPC:

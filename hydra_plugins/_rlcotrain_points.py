@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -130,13 +131,28 @@ def _check(config: DictConfig, sweep: DictConfig) -> tuple[str, int]:
     for key, remedy in SWEEP_WIDE.items():
         if found := list(_differences(key, _at(config, key), _at(sweep, key))):
             raise ValueError(f"{', '.join(found)}; {remedy}")
-    from rlcotrain.build import check, resolved  # heavy, so after what is cheap to refuse
+    from rlcotrain.build import check  # heavy, so after what is cheap to refuse
 
+    with _as_hydra_sees(config) as task:
+        steps = check(task).schedule.total
+    return signature(plain(config)), steps
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """What a job of this configuration is given, as plain data with interpolations followed."""
+    from rlcotrain.build import resolved
+
+    with _as_hydra_sees(config) as task:
+        return resolved(task)
+
+
+@contextmanager
+def _as_hydra_sees(config: DictConfig) -> Iterator[DictConfig]:
+    """The configuration without Hydra's own part, which it may refer to meanwhile."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(config.copy())  # which it locks
-    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        return signature(resolved(task)), check(task).schedule.total
+        yield OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     finally:
         HydraConfig.instance().cfg = before
 

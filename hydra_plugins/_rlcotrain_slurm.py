@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
@@ -127,3 +128,13 @@ def parameters(resources: Mapping[str, Any], name: str, code: Path, points: int)
         "stderr_to_stdout": True,
     }
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def script(folder: Path, resources: Mapping[str, Any], points: int) -> str:
+    """What sbatch would be given for a sweep in `folder`, also where there is no SLURM."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    logs, code = folder / LOGS, folder / ".code" / "HASH"
+    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(logs)])
+    asked = parameters(resources, folder.name, code, points)
+    return _make_sbatch_string(command=command, folder=logs, map_count=points, **asked)

@@ -5,8 +5,10 @@ points are one, finished ones are not run again. Every command loads this module
 only, and no postponed annotations, because Hydra executes plugins outside `sys.modules`.
 """
 
+import copy
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -18,14 +20,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from hydra_plugins._rlcotrain_plan import Planner
 from hydra_plugins._rlcotrain_points import Point, compose
 from hydra_plugins._rlcotrain_running import EXECUTORS, Running
 from hydra_plugins._rlcotrain_slurm import Refused
+from hydra_plugins._rlcotrain_tracker import SweepTracker
 from rlcotrain import sweep
 
-SECONDS_TO_DELIVER = 30.0
 LEAST = {  # what a number of the launcher is at least
     **dict.fromkeys(("timeout_min", "nodes", "tasks_per_node"), 1),
     **dict.fromkeys(("gpus_per_node", "signal_delay_s", "max_requeues"), 0),
@@ -101,6 +104,9 @@ class RlcotrainLauncher(Launcher):
         HydraConfig.instance().set_config(self.config.copy())
         given = self.config, self.context, self.task
         names, points = compose(*given, job_overrides, initial_job_idx)
+        if self.config.dry_run:
+            self._say_plan(points)
+            return []
         with self._alone():
             self._launch(points)
         return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
@@ -123,6 +129,7 @@ class RlcotrainLauncher(Launcher):
     def _launch(self, points: Mapping[str, Point]) -> None:
         """Run what is not finished and report. Exits with 1 if any point failed."""
         self.sweep = sweep.Sweep.read(self.folder)
+        self.tracker = SweepTracker(self.config.tracking, self.sweep, self.folder)
         for name, point in points.items():
             self._note(name, point)
         todo = {
@@ -130,23 +137,53 @@ class RlcotrainLauncher(Launcher):
         }
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
         if todo:
-            self._open_parent(todo)
+            self._planner.hold_budget(todo)
+            self.tracker.open(todo)
         self.sweep.write(self.folder)
         interrupted = bool(todo) and not self._run(todo)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # not a run's
         rows = {row.signature: row for row in sweep.read(self.folder)}
         files = self._report(list(rows.values()))
         failed = [rows[name] for name in points if rows[name].status != "finished"]
-        if self.config.tracking.uri is not None:
-            finished = all(row.status == "finished" for row in rows.values())
-            status = "KILLED" if interrupted else "FINISHED" if finished else "FAILED"
-            self._close_parent(status, files)
-            self._deliver(name for name in points if name not in todo)
+        finished = all(row.status == "finished" for row in rows.values())
+        status = "KILLED" if interrupted else "FINISHED" if finished else "FAILED"
+        self.tracker.close(status, files, (name for name in points if name not in todo))
         if interrupted:
             sys.exit("interrupted; the same command goes on where this one stopped")
         if failed:
             named = [f"  {points[row.signature].label}: {row.reason}" for row in failed]
             sys.exit("\n".join([f"{len(failed)} of {len(points)} points failed:", *named]))
+
+    def _say_plan(self, points: Mapping[str, Point]) -> None:
+        """Print what the points take and start none; the folder is left as it was."""
+        todo = {
+            name: point for name, point in points.items() if not sweep.finished(self.folder / name)
+        }
+        print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
+        if [file.name for file in self.folder.iterdir()] == ["multirun.yaml"]:  # Hydra's own
+            shutil.rmtree(self.folder)
+        if todo:
+            self._planner.say(todo)
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(
+            folder=self.folder,
+            executor=self.executor,
+            resources=self.resources,
+            run=self._run_beside,
+        )
+
+    def _run_beside(self, points: Mapping[str, Point], folder: Path) -> None:
+        """Run points as a sweep of their own that no tracker hears of, and wait for them."""
+        beside = RlcotrainLauncher(self.executor, **self.resources)
+        config = copy.deepcopy(self.config)
+        config.tracking.uri, config.launch.detach = None, False
+        config.dry_run, config.estimate.calibrate = False, False
+        beside.context, beside.task, beside.config = self.context, self.task, config
+        beside.folder = folder
+        with beside._alone():
+            beside._launch(points)
 
     def _run(self, points: Mapping[str, Point]) -> bool:
         """Whether all of it came to its end. Exits where a cluster refuses it."""
@@ -154,8 +191,7 @@ class RlcotrainLauncher(Launcher):
         try:
             return running.run(self.executor, self.resources, self.config.launch.detach)
         except Refused as refused:
-            if self.config.tracking.uri is not None:
-                self._close_parent("FAILED", ())
+            self.tracker.close("FAILED", (), ())
             sys.exit(f"nothing was submitted: {refused}")
 
     def _note(self, name: str, point: Point) -> None:
@@ -163,57 +199,6 @@ class RlcotrainLauncher(Launcher):
         job = self.sweep.points[name].job if name in self.sweep.points else None
         words = list(point.config.hydra.overrides.task)
         self.sweep.points[name] = sweep.Noted(words, steps=point.steps, job=job)
-
-    def _open_parent(self, todo: Mapping[str, Point]) -> None:
-        """Tell every point its sweep and, if the tracker has it already, the sweep's MLflow run."""
-        from rlcotrain.tracking import resolve
-
-        parent = None
-        if self.config.tracking.uri is not None:
-            try:
-                parent = self.sweep.parent = self._parent()
-            except Exception as error:  # a tracker can throw anything, and stops no sweep
-                print(f"MLflow has no run for this sweep yet, its points go on without: {error}")
-        told = {"id": self.sweep.id, "name": self.sweep.name}
-        for point in todo.values():
-            uri = point.config.tracking.uri and resolve(point.config.tracking.uri)
-            tracking = {"uri": uri, "parent": parent, "sweep": told}
-            OmegaConf.update(point.config, "tracking", tracking, force_add=True)
-
-    def _close_parent(self, status: str, files: Sequence[Path]) -> None:
-        """Found again or made: the tracker may have been down at the launch, or at the last one."""
-        from rlcotrain.tracking import close_sweep
-
-        try:
-            self.sweep.parent = self._parent()
-            close_sweep(*self._tracker, self.sweep.parent, status, files)
-        except Exception as error:
-            print(f"MLflow did not get the table, the same command again delivers it: {error}")
-        self.sweep.write(self.folder)
-
-    def _parent(self) -> str:
-        """Id of the sweep's MLflow run, now running."""
-        from rlcotrain.provenance import git_tags
-        from rlcotrain.tracking import open_sweep
-
-        return open_sweep(*self._tracker, self.sweep.id, self.sweep.name, git_tags())
-
-    def _deliver(self, finished: Iterable[str]) -> None:
-        """What earlier launches still owe the tracker; one failure speaks for all."""
-        from rlcotrain.tracking import deliver, sync_command
-
-        owed = (deliver(self.folder / name, SECONDS_TO_DELIVER) for name in finished)
-        if reason := next(filter(None, owed), None):
-            print(
-                f"MLflow lacks a part of this sweep ({reason}); to deliver it: "
-                f"{sync_command(self.folder)}"
-            )
-
-    @property
-    def _tracker(self) -> tuple[str, str]:
-        from rlcotrain.tracking import resolve
-
-        return resolve(self.config.tracking.uri), self.config.tracking.experiment
 
     def _report(self, rows: Sequence[sweep.Row]) -> list[Path]:
         """Table on the screen, as CSV and as a plot; the two files."""
@@ -227,17 +212,3 @@ class RlcotrainLauncher(Launcher):
         """What a sweeper optimises: the sampled accuracy at the end."""
         accuracy = sweep.result(self.folder / name)["accuracy"]["final"]["sampled"]["mean"]
         return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=accuracy)
-
-
-def _at(config: DictConfig, key: str) -> Any:
-    found = OmegaConf.select(config, key)
-    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-
-
-def _differences(key: str, asked: Any, used: Any) -> Iterator[str]:
-    """`hydra.launcher.parallel=2 (the sweep has 1)` for all that differs."""
-    if isinstance(asked, dict) and isinstance(used, dict):
-        for name in dict.fromkeys([*asked, *used]):
-            yield from _differences(f"{key}.{name}", asked.get(name), used.get(name))
-    elif asked != used:
-        yield f"{key}={asked} (the sweep has {used})"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,12 @@ from rlcotrain.conversations import write_conversations
 from rlcotrain.hardware import versions
 from rlcotrain.model.agents import Agents
 from rlcotrain.parts import Parts
+from rlcotrain.plan import ledger, lives
+from rlcotrain.plan.ahead import look_ahead
+from rlcotrain.plan.budget import binds, refuse
+from rlcotrain.plan.calibrate import folder_of, shortened
+from rlcotrain.plan.plan import prelude_kept
+from rlcotrain.plan.report import report
 from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.ranks import Ranks, started
@@ -61,11 +69,51 @@ def _lead(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> float:
             (folder / "result.json").unlink(missing_ok=True)  # of a life that failed
             _warn(parts)
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-            result = _train(cfg, parts, folder, ranks)
-        elif tracking["uri"] is not None:
+            with _accounted(config, folder):
+                result = _train(cfg, parts, folder, ranks)
+        elif tracking["uri"] is not None and tracking["live"]:
             _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
-    _tell(result, folder, tracking["uri"])
+    _tell(result, folder, tracking)
     return float(result["accuracy"]["final"]["sampled"]["mean"])
+
+
+def plan(cfg: DictConfig, folder: Path) -> bool:
+    """Whether the run of `cfg` is to be started. Says its plan where `dry_run` asks for that alone.
+
+    ValueError where the estimate is above a limit.
+    """
+    config = resolved(cfg)
+    if not (cfg.dry_run or cfg.estimate.calibrate or binds(config)):
+        return True
+    if (cfg.dry_run or cfg.estimate.calibrate) and "RANK" in os.environ:
+        raise ValueError(
+            "dry_run, estimate.calibrate: say them without torchrun, whose processes would each plan"
+        )
+    check(cfg)
+
+    def calibrate(labels: Sequence[str]) -> None:
+        short = shortened(cfg, prelude_kept(config))
+        run(short, folder_of(config) / signature(resolved(short)))
+
+    found = look_ahead({name_of(config): config}, 1, True, calibrate)
+    if cfg.dry_run:
+        print(f"{folder}, in this process\n\n{report(found, 'this process')}", flush=True)
+    refuse(found)
+    return not cfg.dry_run
+
+
+@contextmanager
+def _accounted(config: Mapping[str, Any], folder: Path) -> Iterator[None]:
+    """A life of the run, in its folder and in the ledger of its phase."""
+    try:
+        with lives.live(folder):
+            yield
+    finally:
+        if config["budget"]["phase"] is not None:
+            seconds = sum(life.seconds for life in lives.read(folder))
+            name = json.loads((folder / "run.json").read_text())["id"]
+            line = ledger.entry(config, name, folder, seconds)
+            ledger.append(Path(config["budget"]["ledger"]), line)
 
 
 @contextmanager
@@ -84,7 +132,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[str, Any]:
     """Train with a mirror beside; however it ends, result.json says how."""
-    mirror = Mirror(folder) if cfg.tracking.uri is not None else None
+    live = cfg.tracking.uri is not None and cfg.tracking.live
+    mirror = Mirror(folder) if live else None
     if mirror is not None:
         mirror.start()
     try:
@@ -160,7 +209,7 @@ def _warn(parts: Parts) -> None:
         )
 
 
-def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
+def _tell(result: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> None:
     """The result, where it lies, and how to look at it."""
     accuracy = result["accuracy"]
     for mode in ("sampled", "greedy"):
@@ -175,8 +224,10 @@ def _tell(result: Mapping[str, Any], folder: Path, uri: str | None) -> None:
     if result.get("verifier") is not None and (words := _verifier_words(result["verifier"])):
         print(f"verifier {words}")
     print(f"{result['status']} after {result['steps']} steps, {result['seconds']:.0f} s: {folder}")
-    if uri is not None:
-        print(f"to look at it: {ui_command(uri)}", flush=True)
+    if tracking["uri"] is not None:
+        if not tracking["live"]:
+            print(f"to deliver it to MLflow: {sync_command(folder)}")
+        print(f"to look at it: {ui_command(tracking['uri'])}", flush=True)
 
 
 def _verifier_words(verifier: Mapping[str, Mapping[str, float]]) -> str:

@@ -48,6 +48,9 @@ class Run:
     verdicts: dict[str, dict[str, float]] = field(default_factory=dict)  # start, final
     best: float | None = None
     seconds: float = 0.0  # of earlier lives of this run
+    timing: dict[str, float] = field(  # of this life: what is no step and no evaluation
+        default_factory=lambda: {"saves": 0, "save_seconds": 0.0, "wait_seconds": 0.0}
+    )
     _began: float = field(default_factory=time.monotonic)
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,7 +74,10 @@ class Run:
 
     def save(self, best: bool = False) -> None:
         """Write a checkpoint of this moment."""
+        began = time.monotonic()
         self.checkpoints.save(self.state_dict(), self.schedule.step, best)
+        self.timing["saves"] += 1
+        self.timing["save_seconds"] += time.monotonic() - began
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a `state_dict`, files aside."""

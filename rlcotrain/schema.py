@@ -21,11 +21,21 @@ ROOT = (
     *("verifier", "model", "optimizer", "data", "grader", "loss", "game", "schedule", "buffer"),
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
-    *("name", "seed", "folder", "sweep", "launch", "cache_dir", "export", "policy"),
-    "roles",
+    *("name", "seed", "folder", "sweep", "launch", "cache_dir", "export", "policy", "roles"),
+    *("dry_run", "estimate", "budget"),
 )
-LAUNCH = ("detach",)
-TRACKING = ("uri", "experiment", "parent", "sweep", "label")
+TRACKING = ("uri", "live", "experiment", "parent", "sweep", "label")
+TABLES: dict[str, dict[str, Any]] = {
+    "launch": {"detach": bool},
+    "estimate": {"calibrate": bool, "runs": list[str]},
+    "budget": {
+        "max_usd": float | None,
+        "max_gpu_hours": float | None,
+        "phase": str | None,
+        "phase_usd": float | None,
+        "ledger": str,
+    },
+}
 
 
 def check_schema(config: Mapping[str, Any]) -> None:
@@ -54,13 +64,16 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     """Keys and types of what is no call of a target."""
     _check_keys("", config, ROOT)
     _check_keys("tracking", config["tracking"], TRACKING)
-    _check_keys("launch", config["launch"], LAUNCH)
-    _check_value("launch.detach", config["launch"]["detach"], bool)
+    _check_value("tracking.live", config["tracking"]["live"], bool)
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
-    for key, hint in (("seed", int), ("export", bool), ("share_base", bool)):
+    for key, hint in (("seed", int), ("export", bool), ("share_base", bool), ("dry_run", bool)):
         _check_value(key, config[key], hint)
+    for table, hints in TABLES.items():
+        _check_keys(table, config[table], tuple(hints))
+        for key, hint in hints.items():
+            _check_value(f"{table}.{key}", config[table][key], hint)
     stop = config["sampling"]["stop"]
     _check_value("sampling.stop", stop, list[str])
     called = config["sampling"] | {"stop": tuple(stop), "_target_": "rlcotrain.types.Sampling"}

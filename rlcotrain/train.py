@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -65,11 +66,13 @@ def _take_up(run: Run, turn: ExitStack) -> None:
     if run.kept is None or "start" in run.scores:
         return
     # A run that has nothing yet would rather wait than pay as well; one that has begun goes on.
+    began = time.monotonic()
     turn.enter_context(run.kept.turn(wait=state is None))
     if state is None and (found := run.kept.load()) is not None:
         turn.close()
         run.load_state_dict(found[0])
         run.record.append_lines(found[1])
+        run.timing["wait_seconds"] = time.monotonic() - began
         say(f"prelude of {run.schedule.prelude_steps} steps taken from {run.kept.folder}")
 
 
@@ -164,7 +167,7 @@ def _between(run: Run, position: Position) -> dict[str, float]:
 
 def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
     """Evaluate after `done` steps of the leading phase; start and final answer all problems."""
-    evaluation = run.evaluation
+    evaluation, began = run.evaluation, time.monotonic()
     whole = moment != "between"
     count = len(evaluation.problems) if whole else evaluation.between_problems
     answers = evaluation.run(run.agents, "generator", count)
@@ -172,6 +175,7 @@ def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
     metrics = accuracy_metrics(answers) | verdicts
     if run.pass_at_k is not None and moment == "start":
         metrics |= run.pass_at_k.run(run.agents, "generator", run.record.folder)
+    metrics["time/evaluate"] = time.monotonic() - began
     run.record.line("evaluate", done, metrics)
     if whole:
         run.scores[moment] = {mode: answer.scores for mode, answer in answers.items()}
@@ -232,6 +236,7 @@ def _result(run: Run) -> dict[str, Any]:
         "steps": run.schedule.steps,
         "prelude_steps": run.schedule.prelude_steps,
         "seconds": round(run.elapsed(), 1),
+        "timing": {name: round(value, 3) for name, value in run.timing.items()},
         "accuracy": summary(run.scores["start"], run.scores["final"]),
         "verifier": run.verdicts if run.quality is not None else None,
         "best": {run.checkpoints.metric: run.best},

@@ -30,7 +30,8 @@ SMALL = (
 
 def compose(folder: Path, *words: str) -> DictConfig:
     """The configuration of these overrides, as `python launch.py` would hand it to the job."""
-    given = [f"folder={folder}/run", f"cache_dir={folder}/cache", *words]
+    given = [f"folder={folder}/run", f"cache_dir={folder}/cache"]
+    given = [*given, f"budget.ledger={folder}/ledger.jsonl", *words]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", given, return_hydra_config=True)
     task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])

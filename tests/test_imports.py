@@ -25,6 +25,7 @@ FLOORS = (
     {"train", "parts"},
     {"contradictions", "lengths"},
     {"build"},
+    {"plan"},
     {"job"},
     {"launch", "launcher"},
 )

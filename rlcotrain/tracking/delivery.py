@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from rlcotrain.signature import OUTSIDE
 from rlcotrain.tracking.receipt import Receipt
-from rlcotrain.tracking.store import create, find, prepare, sweep_run
+from rlcotrain.tracking.store import PARENT, create, find, prepare, sweep_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -53,7 +53,7 @@ class Delivery:
         """Whether it was delivered and the tracker still has it."""
         tracking = self.run["tracking"]
         client, experiment = prepare(tracking["uri"], tracking["experiment"])
-        found = find(client, experiment, self.run["id"])
+        found = find(client, experiment, self.run["id"], self.receipt.run_id)
         return self.delivered() and self.receipt.run_id == found
 
     def catch_up(self, final: bool) -> None:
@@ -84,9 +84,9 @@ class Delivery:
         tracking = self.run["tracking"]
         tags = {"signature": self.run["signature"], **self.run["tags"]}
         if (parent := self._parent()) is not None:
-            tags["mlflow.parentRunId"] = parent
+            tags[PARENT] = parent
         client, experiment = prepare(tracking["uri"], tracking["experiment"])
-        run_id = find(client, experiment, self.run["id"])
+        run_id = find(client, experiment, self.run["id"], self.receipt.run_id)
         if run_id is None:
             start_ms = int(self.run["started"] * 1000)
             name = tracking.get("label") or self.run["name"]  # a point of a sweep has a label
@@ -171,6 +171,8 @@ class Delivery:
 
     def _finish(self, client: MlflowClient) -> None:
         """Status and reason as result.json tells; without one the run was killed."""
+        experiment = client.get_run(self._run_id).info.experiment_id
+        find(client, experiment, self.run["id"], self._run_id)  # and nothing beside it
         names = ("result.json", "metrics.jsonl", "run.json")
         ended = next(file for name in names if (file := self.folder / name).exists())
         result = self._result()

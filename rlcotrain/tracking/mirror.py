@@ -17,6 +17,7 @@ from typing import IO
 
 from rlcotrain.tracking.delivery import Delivery
 from rlcotrain.tracking.receipt import Receipt
+from rlcotrain.tracking.sweep import sync_sweep
 
 POLL_S = 2.0
 BACKOFF_S = 60.0  # the longest wait between two tries
@@ -110,13 +111,16 @@ def attempt(delivery: Delivery, final: bool) -> str | None:
 
 
 def sync(roots: Iterable[Path]) -> int:
-    """Deliver what is missing of all run folders below `roots`; exit status 1 if anything stays."""
+    """Deliver what is missing of all runs below `roots`, then the tables of their sweeps; exit
+    status 1 if anything stays."""
     counts: Counter[str] = Counter()
-    for file in sorted(file for root in roots for file in root.rglob("run.json")):
-        outcome, reason = _sync_one(file.parent)
-        counts[outcome] += 1
-        if outcome != "complete":
-            print(f"{file.parent}: {outcome}{f': {reason}' if reason else ''}", flush=True)
+    roots = list(roots)
+    for name, sync_one in (("run.json", _sync_one), ("sweep.json", sync_sweep)):
+        for file in sorted(file for root in roots for file in root.rglob(name)):
+            outcome, reason = sync_one(file.parent)
+            counts[outcome] += 1
+            if outcome != "complete":
+                print(f"{file.parent}: {outcome}{f': {reason}' if reason else ''}", flush=True)
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no runs found")
     return 1 if counts["failed"] else 0
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 IDENTITY = "rlcotrain.id"  # the tag that finds a run again, whoever made it
+PARENT = "mlflow.parentRunId"
 SQLITE = "sqlite:///"
 
 # Short time-outs and few retries: by default MLflow blocks for minutes on a dead server.
@@ -63,13 +64,25 @@ def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         return client, str(found.experiment_id)
 
 
-def find(client: MlflowClient, experiment: str, identity: str) -> str | None:
+def find(
+    client: MlflowClient, experiment: str, identity: str, ours: str | None = None
+) -> str | None:
     """Id of the MLflow run tagged with `identity`.
 
-    The tag, not a file, tells: a crash between making a run and noting its id doubles nothing.
+    The tag, not a file, tells: a crash between making a run and noting its id doubles nothing. But
+    a busy server may carry out a request that was given up and sent again: of several runs `ours`
+    stays, else the oldest, with the children of all; the others are deleted.
     """
-    runs = client.search_runs([experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
-    return str(runs[0].info.run_id) if runs else None
+    runs = client.search_runs([experiment], f"tags.`{IDENTITY}` = '{identity}'")
+    if not runs:
+        return None
+    ranked = sorted((run.info.run_id != ours, run.info.start_time, run.info.run_id) for run in runs)
+    kept, *others = (str(run_id) for _, _, run_id in ranked)
+    for other in others:
+        for child in client.search_runs([experiment], f"tags.`{PARENT}` = '{other}'"):
+            client.set_tag(child.info.run_id, PARENT, kept)
+        client.delete_run(other)
+    return kept
 
 
 def create(
@@ -89,7 +102,7 @@ def sweep_run(uri: str, experiment: str, identity: str, name: str, tags: dict[st
     """Id of the run that is the parent of a sweep's runs, made by whoever asks first.
 
     The lock keeps two points from making one each. On a server nothing does: there the launcher
-    made it, unless the server was down.
+    made it, unless the server was down, and then `find` puts it right at the sweep's end.
     """
     client, experiment_id = prepare(uri, experiment)
     with _locked(_database(uri)):

@@ -155,10 +155,45 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+    return port
+
+
+def test_a_server_that_is_restarted_while_runs_go_on(tmp_path: Path) -> None:
+    port = free_port()
+    folders = [make_folder(tmp_path / f"run{n}", f"http://127.0.0.1:{port}") for n in range(3)]
+    mirrors = [Mirror(folder) for folder in folders]
+
+    def reached(lines: int) -> bool:
+        sizes = [sum(map(len, lined(folder)[:lines])) for folder in folders]
+        sent = [Receipt.read(folder).delivered for folder in folders]
+        return all(done >= size for done, size in zip(sent, sizes, strict=True))
+
+    with server(tmp_path, port):
+        for folder, mirror in zip(folders, mirrors, strict=True):
+            write_lines(folder, range(3))
+            mirror.start()
+        wait_until(lambda: reached(3))
+    for folder in folders:
+        write_lines(folder, range(3, 6))
+    wait_until(lambda: all(Receipt.read(folder).reason for folder in folders))
+    with server(tmp_path, port):
+        wait_until(lambda: reached(6))
+        for folder in folders:
+            write_result(folder)
+        assert [mirror.close(timeout_s=60) for mirror in mirrors] == [None] * 3
+        assert all(stored(folder) == as_written(range(6)) for folder in folders)
+
+
+def lined(folder: Path) -> list[bytes]:
+    return (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
+    port = free_port()
     folder = make_folder(tmp_path / "run", f"http://127.0.0.1:{port}")
     write_lines(folder, range(3), nan=math.nan)
     mirror = Mirror(folder)
