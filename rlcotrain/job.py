@@ -87,7 +87,7 @@ def plan(cfg: DictConfig, folder: Path) -> bool:
         return True
     if (cfg.dry_run or cfg.estimate.calibrate) and "RANK" in os.environ:
         raise ValueError(
-            "dry_run, estimate.calibrate: say them without torchrun, which would plan in each process"
+            "dry_run, estimate.calibrate: say them without torchrun; each process would plan"
         )
     check(cfg)
 
