@@ -57,7 +57,7 @@ ADAMW_KEYS = "algorithm, lr, betas, eps, momentum, weight_decay, warmup_steps"
         ("+data.wording.foo=1", "data.wording.foo: no such key; allowed: template, system"),
         ("+checkpoint.foo=1", "checkpoint.foo: no such key; allowed: "),
         ("+sampling.foo=1", "sampling.foo: no such key; allowed: temperature, top_p, top_k"),
-        ("+tracking.foo=1", "tracking.foo: no such key; allowed: uri, experiment, parent"),
+        ("+tracking.foo=1", "tracking.foo: no such key; allowed: uri, live, experiment, parent"),
         (
             "+policy.generator.foo=1",
             "policy.generator.foo: no such key; allowed: model, optimizer, fr",
