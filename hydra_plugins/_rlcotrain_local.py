@@ -59,9 +59,14 @@ class Local:
 
     @contextmanager
     def running(self, points: Mapping[str, Point]) -> Iterator[Local]:
-        """SIGTERM counts as Ctrl-C: whatever ends this early cancels what still runs, and waits."""
+        """SIGTERM counts as Ctrl-C: whatever ends this early cancels what still runs, and waits.
+
+        submitit cancels by SIGINT, which a launcher in a script's background is born to ignore, and
+        would hand down so.
+        """
         self._waiting |= points
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        numbers = signal.SIGTERM, signal.SIGINT
+        before = [signal.signal(number, signal.default_int_handler) for number in numbers]
         try:
             yield self
         finally:
@@ -70,7 +75,8 @@ class Local:
                 job.cancel()
             for job in left:
                 job.wait()
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
 
 def _job(job: submitit.Job[None]) -> Job:

@@ -7,7 +7,6 @@ are unpickled by reference to the classes here.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,9 +56,6 @@ class Point:
         Singleton.set_state(self.state)
         setup_globals()
         self.requeued = False
-        # A launcher that a script put into the background hands down an ignored SIGINT, by which
-        # jobs are cancelled.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         print(self.label, flush=True)  # the log of a job bears its number only
         self.run()
 

@@ -1,10 +1,12 @@
 """`python launch.py -m ...` as a user types it, on runs of a second."""
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,9 @@ def launch(conf: Path, folder: Path, *words: str) -> subprocess.CompletedProcess
 def launching(words: Sequence[str], **more: Any) -> Iterator[subprocess.Popen[str]]:
     """A launch on its way; what still runs of it in the end is ended."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, cwd=ROOT, **(pipes | more)) as launcher:
+    # As at a terminal, though a script may have put the tests into the background.
+    hears = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(words, cwd=ROOT, preexec_fn=hears, **(pipes | more)) as launcher:
         try:
             yield launcher
         finally:
