@@ -95,7 +95,7 @@ class RlcotrainLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Check all points, run what is not finished, report. Exits with 1 if any point failed."""
-        if self.config.launch.detach and self.executor != "slurm":
+        if self.config.launch.detach is True and self.executor != "slurm":
             raise ValueError("launch.detach=true: needs a cluster, as of hardware=slurm_cpu")
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())
