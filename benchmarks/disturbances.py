@@ -28,7 +28,7 @@ from tests.runs import timeless  # noqa: E402
 from tests.slurm.disturb import KINDS  # noqa: E402
 from tests.sweeps import command, write_conf  # noqa: E402
 
-STEPS = 200
+STEPS = 150
 KEY = "evaluation.every"
 
 
@@ -60,7 +60,7 @@ def disturb(folder: Path, launcher: subprocess.Popen[bytes], seed: int) -> dict[
         time.sleep(0.5)
         assert launcher.poll() is None, "the launch ended early"
     names = list(sweep.Sweep.read(folder).points)[1:]
-    moments = {name: random.randint(3, STEPS // 2) for name in names}
+    moments = {name: random.randint(3, STEPS // 3) for name in names}
     while launcher.poll() is None and len(struck) < len(names):
         points = sweep.Sweep.read(folder).points
         for number, name in enumerate(names):
@@ -122,6 +122,8 @@ def main() -> int:
             status = launcher.wait(3600)
         finally:
             launcher.terminate()
+            for point in sweep.Sweep.read(folder / "sweep").points.values():
+                subprocess.run(["scancel", "--quiet", str(point.job)], check=False)
         log = (folder / "launch.log").read_text()
         if status != 0:
             print(log)

@@ -23,11 +23,21 @@ sys.path.insert(0, str(ROOT))
 from tests.sweeps import command, write_conf  # noqa: E402
 
 PARALLEL = 16
-# In the launcher's process: says what Hydra's composing takes, and when this or that began.
+# In the launcher's process: what Hydra's composing takes, and when this or that was done.
 TIMED = """
 import runpy, sys, time
 sys.path.insert(0, {root!r})
 sys.argv = sys.argv[1:]
+def say(what):
+    print("\\n" + what, time.time(), time.process_time(), flush=True)
+def then_say(owner, name, what):
+    function = getattr(owner, name)
+    def told(*given, **more):
+        try:
+            return function(*given, **more)
+        finally:
+            say(what)
+    setattr(owner, name, told)
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 compose, spent = ConfigLoaderImpl.load_sweep_config, [0.0, 0.0]
 def timed(*given):
@@ -39,12 +49,16 @@ def timed(*given):
         spent[1] += time.process_time() - began[1]
 ConfigLoaderImpl.load_sweep_config = timed
 import rlcotrain.build  # what a sweep imports once, however many points
-print("imported", time.time(), time.process_time(), flush=True)
+from hydra_plugins._rlcotrain_running import Running
+from hydra_plugins._rlcotrain_slurm import Slurm
+then_say(Slurm, "submit", "submitted")
+then_say(Running, "run", "watched")
+say("imported")
 try:
     runpy.run_path("launch.py", run_name="__main__")
 finally:
     print("composed", *spent, flush=True)
-    print("ended", time.time(), time.process_time(), flush=True)
+    say("ended")
 """
 
 
@@ -85,17 +99,24 @@ def main() -> int:
         python = [sys.executable, "-c", TIMED.format(root=str(ROOT)), *words[1:]]
         done = subprocess.run(python, cwd=ROOT, capture_output=True, text=True)
         rows = list(csv.DictReader((folder / "table.csv").open()))
-        results = folder.glob(".submitit/*_result.pkl")
-        last = max(file.stat().st_mtime for file in results)
-        submitted = max(file.stat().st_mtime for file in folder.glob(".submitit/*_submission.sh"))
+        last = max(file.stat().st_mtime for file in folder.glob(".submitit/*_result.pkl"))
         job = next(folder.glob(".submitit/*_submission.sh")).name.partition("_")[0]
         most = at_once(job)
     said = {
-        name: [float(v) for v in values.split()]
-        for name, values in re.findall(r"^(imported|composed|ended) ([\d. ]+)$", done.stdout, re.M)
+        name: tuple(map(float, values.split()))
+        for name, values in re.findall(r"^([a-z]+) (\d[\d.]* \d[\d.]*)$", done.stdout, re.M)
     }
-    wall = submitted - said["imported"][0] - said["composed"][0] + said["ended"][0] - last
-    processor = said["ended"][1] - said["imported"][1] - said["composed"][1]
+    before, noticed, after = (
+        tuple(end - begin for end, begin in zip(said[to], said[since], strict=True))
+        for to, since in (("submitted", "imported"), ("watched", "submitted"), ("ended", "watched"))
+    )
+    composing = said["composed"]
+    rows_of = (
+        ("Hydra's composing", *composing),
+        ("checking and submitting", before[0] - composing[0], before[1] - composing[1]),
+        ("noticing the last end", said["watched"][0] - last, None),
+        ("table and picture", *after),
+    )
     failed = [row for row in rows if row["status"] == "failed"]
     good = (
         len(rows) == asked.points
@@ -107,11 +128,12 @@ def main() -> int:
         and done.returncode == 1
     )
     named = "yes" if good else "NO"
-    imports, composing = said["imported"][0] - started, said["composed"][0]
     print(f"{len(rows)} points, {len(failed)} failed, each with its reason: {named}")
     print(f"at most {most} at once; {said['ended'][0] - started:.0f} s in all")
-    print(f"imports {imports:.1f} s, Hydra's composing {composing:.1f} s")
-    print(f"the launcher's own: {wall:.1f} s, {processor:.1f} s of its processor")
+    for name, wall, processor in rows_of:
+        worked = "" if processor is None else f", {processor:.1f} s of the processor"
+        print(f"{name}: {wall:.1f} s{worked}")
+    print(f"watching: {noticed[1]:.1f} s of the processor in {noticed[0]:.0f} s")
     print(f"load of the machine: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
     if not good:
         print(done.stdout, done.stderr)

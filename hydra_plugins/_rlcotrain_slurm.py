@@ -24,11 +24,15 @@ from rlcotrain.sweep.notes import Sweep
 from rlcotrain.sweep.slurm import SlurmSilent, Watcher
 from rlcotrain.sweep.standing import LOGS
 
-# A status above 128 is a signal's; 255 is submitit's own way out, requeued already.
-REQUEUE = (
-    "trap 'rc=$?; if [ $rc -gt 128 ] && [ $rc -lt 255 ] && "
-    "[ ${{SLURM_RESTART_COUNT:-0}} -lt {most} ]; then scontrol requeue $SLURM_JOB_ID; fi' EXIT"
-)
+# In the job's script. A status above 128 is a signal's; 255 is submitit's own way out, requeued
+# already. Where a task raised, which leaves its error, the others were killed because of it.
+REQUEUE = """requeue_if_killed() {{
+    local status=$? job=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}
+    [ $status -gt 128 ] && [ $status -lt 255 ] && [ ${{SLURM_RESTART_COUNT:-0}} -lt {most} ] &&
+        ! compgen -G {logs}/"${{job:-$SLURM_JOB_ID}}_*_result.pkl" >/dev/null &&
+        scontrol requeue $SLURM_JOB_ID
+}}
+trap requeue_if_killed EXIT"""
 POLL_S = (1.0, 15.0)  # between two questions at first, and in a long sweep: SLURM serves others too
 
 
@@ -97,10 +101,14 @@ class Slurm:
 
 
 def parameters(resources: Mapping[str, Any], name: str, code: Path, points: int) -> dict[str, Any]:
-    """`hydra.launcher` as submitit's SlurmExecutor takes it; what is null is the cluster's."""
+    """`hydra.launcher` as submitit's SlurmExecutor takes it; what is null is the cluster's.
+
+    code: the snapshot in the sweep's folder.
+    """
     most, memory = resources["max_requeues"], resources["mem_gb"]
     exports = [f"export {key}={shlex.quote(value)}" for key, value in environment(code).items()]
-    requeue = [REQUEUE.format(most=most)] if most else []
+    logs = shlex.quote(str(code.parents[1] / LOGS))
+    requeue = [REQUEUE.format(most=most, logs=logs)] if most else []
     asked = {
         "job_name": name,
         "nodes": resources["nodes"],
@@ -116,6 +124,7 @@ def parameters(resources: Mapping[str, Any], name: str, code: Path, points: int)
         "array_parallelism": resources["parallel"] or points,
         "setup": [*resources["setup"], *exports, *requeue],
         "additional_parameters": {"requeue" if most else "no-requeue": True},
+        "srun_args": ["--kill-on-bad-exit=1"],  # of several tasks: those left would wait for ever
         "stderr_to_stdout": True,
     }
     return {key: value for key, value in asked.items() if value is not None}

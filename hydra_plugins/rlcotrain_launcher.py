@@ -41,7 +41,8 @@ class LauncherConf:
 
     parallel: points at once, null for all; inline runs one by one.
     signal_delay_s: seconds between SLURM's warning and the end of a job's time, for its last save.
-    max_requeues: restarts of a job that ran out of time or was killed; preemptions do not count.
+    max_requeues: how often a job goes on that ran out of time; and up to how many restarts, those
+        after preemptions included, one that was killed does.
     setup: lines of the job's script before Python starts.
     """
 
@@ -97,7 +98,7 @@ class RlcotrainLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Check all points, run what is not finished, report. Exits with 1 if any point failed."""
-        if self.config.launch.detach and self.executor != "slurm":
+        if self.config.launch.detach is True and self.executor != "slurm":
             raise ValueError("launch.detach=true: needs a cluster, as of hardware=slurm_cpu")
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())

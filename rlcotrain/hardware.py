@@ -16,6 +16,7 @@ LIBRARIES = ("torch", "transformers", "peft", "hydra-core", "omegaconf", "mlflow
 class Hardware:
     """Settings that numbers depend on; nodes, memory and time limits belong to the launcher.
 
+    gpus: processes of a run, a GPU each.
     dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
     threads: CPU threads; runs are reproducible to the bit at a given number.
     micro_batch_tokens: padded tokens of one forward and backward pass.
@@ -23,11 +24,11 @@ class Hardware:
     skip_zero_advantages: whether rows that cannot change the gradient are left out of the update.
     logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
     engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
-    gpus: GPUs of one run.
     price_per_gpu_hour: dollars, for estimates and budgets.
     """
 
     device: Literal["cpu", "cuda"]
+    gpus: int = 1
     dtype: Dtype
     threads: int
     micro_batch_tokens: int
@@ -36,17 +37,16 @@ class Hardware:
     logprob_chunk: int
     engine_rows: int
     engine_tokens: int
-    gpus: int = 1
     price_per_gpu_hour: float = 0.0
 
     def __post_init__(self) -> None:
         for key in (
+            "gpus",
             "threads",
             "micro_batch_tokens",
             "logprob_chunk",
             "engine_rows",
             "engine_tokens",
-            "gpus",
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"hardware.{key}={getattr(self, key)}: must be 1 or more")

@@ -14,9 +14,8 @@ OUTSIDE = (
     *("name", "export", "record", "checkpoint"),
     *("dry_run", "estimate", "budget"),
 )
-
-
-PRICE = "price_per_gpu_hour"  # of the hardware, the one key of it that moves no number
+# How a run is spread over processes, whose numbers differ by rounding only, and what it costs.
+OUTSIDE_HARDWARE = ("gpus", "price_per_gpu_hour")
 
 
 def signature(config: Mapping[str, Any]) -> str:
@@ -26,6 +25,6 @@ def signature(config: Mapping[str, Any]) -> str:
     """
     effective = {key: value for key, value in config.items() if key not in OUTSIDE}
     if hardware := effective.get("hardware"):
-        effective["hardware"] = {key: value for key, value in hardware.items() if key != PRICE}
+        effective["hardware"] = {k: v for k, v in hardware.items() if k not in OUTSIDE_HARDWARE}
     text = json.dumps(effective, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import hydra
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from rlcotrain.build import check, resolved
 from rlcotrain.job import run
@@ -162,3 +164,32 @@ def test_every_phase_plays_with_the_verifier_that_was_set(tmp_path: Path) -> Non
     cycle = config["schedule"]["cycle"]
     for phase in (cycle["solve"], cycle["verify"], config["schedule"]["prelude"]["warmup"]):
         assert phase["game"]["verifier"]["format_weight"] == 0.3
+
+
+def launcher(folder: Path, *words: str) -> DictConfig:
+    """The launcher's part of the configuration, with another folder of options beside conf/."""
+    given = [*words, f"hydra.searchpath=[file://{folder}]"]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", given, return_hydra_config=True).hydra.launcher
+
+
+@pytest.mark.skipif((CONF / "local").exists(), reason="this checkout has its own conf/local")
+def test_a_clusters_own_words_stand_in_one_file(tmp_path: Path) -> None:
+    assert launcher(tmp_path, "hardware=slurm_h100").partition is None
+    (tmp_path / "local").mkdir()
+    words = "{partition: gpu, account: lab, setup: [module load cuda]}"
+    text = f"# @package _global_\nhydra: {{launcher: {words}}}\n"
+    (tmp_path / "local" / "slurm.yaml").write_text(text)
+    for name in ("slurm_cpu", "slurm_a100", "slurm_h100", "slurm_h100x8"):
+        found = launcher(tmp_path, f"hardware={name}")
+        assert (found.partition, found.account, found.qos) == ("gpu", "lab", None), name
+        assert found.setup == ["module load cuda"], name
+    assert launcher(tmp_path, "hardware=slurm_cpu", "hydra.launcher.partition=x").partition == "x"
+    assert launcher(tmp_path, "hardware=cpu").partition is None
+
+
+def test_a_process_a_gpu(tmp_path: Path) -> None:
+    found = launcher(tmp_path, "hardware=slurm_h100x8")
+    assert (found.gpus_per_node, found.tasks_per_node, found.executor) == (8, 8, "slurm")
+    one = launcher(tmp_path, "hardware=slurm_a100")
+    assert (one.gpus_per_node, one.tasks_per_node) == (1, 1)

@@ -133,3 +133,8 @@ def test_where_a_run_lies_is_no_part_of_what_it_is(tmp_path: Path) -> None:
     one, two = (resolved(compose(tmp_path / name, *WORDS)) for name in ("one", "two"))
     assert one["folder"] != two["folder"] and signature(one) == signature(two)
     assert signature(one) != signature(one | {"seed": 1})
+    dearer, faster = (
+        one | {"hardware": one["hardware"] | change}
+        for change in ({"price_per_gpu_hour": 9.0}, {"threads": 2})
+    )
+    assert signature(one) == signature(dearer) != signature(faster)

@@ -76,7 +76,10 @@ class Standings:
 
     def _raised(self, point: Noted) -> str | None:
         """What a job raised before its run could note it."""
-        return point.job and raised(self.folder / LOGS / f"{point.job}_0_result.pkl")
+        if point.job is None:
+            return None
+        left = sorted((self.folder / LOGS).glob(f"{point.job}_*_result.pkl"))  # one a task
+        return next(filter(None, map(raised, left)), None)
 
     def _see(self, point: Noted) -> str:
         log = self.folder / LOGS / f"{point.job}_0_log.out"

@@ -7,6 +7,8 @@ from pathlib import Path
 from signal import SIGKILL
 from time import sleep
 
+ONE = ("--noheader", "--array")
+
 
 def kill(job: str) -> None:
     """SIGKILL to the training process, as where memory runs out: SLURM is not told."""
@@ -15,8 +17,13 @@ def kill(job: str) -> None:
 
 
 def warn(job: str) -> None:
-    """The signal that comes before a preemption, or before the end of a job's time."""
-    _slurm("scancel", "--signal=USR2", job)
+    """The signal that comes before a preemption, or before the end of a job's time.
+
+    Of an array that waits in part scancel may report a failure after it has sent the signal, and
+    would send it again: it gets no time to.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(["scancel", "--signal=USR2", job], capture_output=True, timeout=3)
 
 
 def requeue(job: str) -> None:
@@ -26,19 +33,12 @@ def requeue(job: str) -> None:
 
 def preempt(job: str) -> None:
     """A job of a higher partition takes the node."""
-    node = _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
+    node = _slurm("squeue", *ONE, f"--jobs={job}", "--format=%N").strip()
     words = ("--partition=urgent", "--exclusive", f"--nodelist={node}", "--output=/dev/null")
     _slurm("sbatch", *words, "--wrap=sleep 2")
 
 
 KINDS = {"SIGKILL": kill, "scancel --signal": warn, "requeue": requeue, "preemption": preempt}
-
-
-def restarts(job: str) -> int:
-    """How often SLURM has started it anew; 0 while squeue does not say."""
-    words = ("--noheader", "--array", "--states=all", "--Format=JobArrayID:40,RestartCnt:10")
-    counts = dict(line.split() for line in _slurm("squeue", *words).splitlines())
-    return int(counts.get(job, 0))
 
 
 def _processes(job: str) -> list[int]:
