@@ -55,6 +55,7 @@ class Point:
         """Run in a process that knows nothing of Hydra yet."""
         Singleton.set_state(self.state)
         setup_globals()
+        _forget_earlier_life()
         self.requeued = False
         print(self.label, flush=True)  # the log of a job bears its number only
         self.run()
@@ -83,8 +84,21 @@ class Point:
         """Called by submitit where a job is preempted or out of time."""
         from submitit.helpers import DelayedSubmission
 
+        # A second warning, as where a preemption follows on one, must not break into the first.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         self.requeued = True
         return DelayedSubmission(self)
+
+
+def _forget_earlier_life() -> None:
+    """submitit refuses to save beside a file that a kill left half-written, and what an earlier
+    life of this job raised would look like this one's."""
+    from submitit import JobEnvironment
+
+    paths = JobEnvironment().paths
+    for file in (paths.submitted_pickle, paths.result_pickle):
+        file.with_suffix(f"{file.suffix}.save_tmp").unlink(missing_ok=True)
+    paths.result_pickle.unlink(missing_ok=True)
 
 
 def compose(
