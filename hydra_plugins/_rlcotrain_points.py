@@ -7,6 +7,7 @@ are unpickled by reference to the classes here.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
