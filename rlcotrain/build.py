@@ -44,8 +44,8 @@ def check(cfg: DictConfig) -> Parts:
 
     Nothing is written, no model is loaded.
     """
-    cfg = OmegaConf.create(_with_watch(resolved(cfg)))
-    config = resolved(cfg)
+    config = _with_watch(resolved(cfg))
+    cfg = OmegaConf.create(config)
     check_schema(config)
     grader, dataset = _make(cfg.grader), _make(cfg.data)
     refuse_ungraded(grader, dataset)
@@ -167,6 +167,10 @@ def _grader_option(name: str) -> Any:
     known = [name for name, option in options.items() if "defaults" not in option]
     if name not in known:
         raise ValueError(f"grader.watch=[{name}]: no such grader; allowed: {', '.join(known)}")
+    if missing := sorted(OmegaConf.missing_keys(options[name])):
+        raise ValueError(
+            f"grader.watch.{name}.{missing[0]}: has no default; say grader={name} and watch others"
+        )
     return OmegaConf.to_container(options[name])
 
 
