@@ -4,7 +4,7 @@ On the SLURM that answers here (tests/slurm/cluster.sh start DIR): one sweep of 
 GPU each, 16 at once, some of which fail on purpose. Checks that the table says of every point what
 became of it, with the reason of those that failed. The launcher's own cost is printed in seconds of
 wall time and of its processor: checking the points, submitting them, and from the end of the last
-job to its own; Hydra's composing of the points apart.
+job (a whole second of accounting) to its own; Hydra's composing of the points apart.
 """
 
 import argparse
@@ -49,10 +49,8 @@ def timed(*given):
         spent[1] += time.process_time() - began[1]
 ConfigLoaderImpl.load_sweep_config = timed
 import rlcotrain.build  # what a sweep imports once, however many points
-from hydra_plugins._rlcotrain_running import Running
 from hydra_plugins._rlcotrain_slurm import Slurm
 then_say(Slurm, "submit", "submitted")
-then_say(Running, "run", "watched")
 say("imported")
 try:
     runpy.run_path("launch.py", run_name="__main__")
@@ -73,16 +71,21 @@ def grid(points: int, failing: int) -> list[str]:
     ]
 
 
-def at_once(job: str) -> int:
-    """The most jobs of an array that ran at the same time, as accounting has it."""
+def accounted(job: str) -> tuple[int, int]:
+    """The most jobs of an array that ran at the same time, and the second when the last ended."""
     words = ["sacct", "-XnP", f"--jobs={job}", "--format=Start,End"]
-    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    ends = [end for line in lines for end in zip(line.split("|"), (1, -1), strict=True)]
+    env = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+    said = subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout
+    ends = [
+        (int(second), change)
+        for line in said.split()
+        for second, change in zip(line.split("|"), (1, -1), strict=True)
+    ]
     running = most = 0
     for _, change in sorted(ends):
         running += change
         most = max(most, running)
-    return most
+    return most, max(ends)[0]
 
 
 def main() -> int:
@@ -99,24 +102,18 @@ def main() -> int:
         python = [sys.executable, "-c", TIMED.format(root=str(ROOT)), *words[1:]]
         done = subprocess.run(python, cwd=ROOT, capture_output=True, text=True)
         rows = list(csv.DictReader((folder / "table.csv").open()))
-        last = max(file.stat().st_mtime for file in folder.glob(".submitit/*_result.pkl"))
         job = next(folder.glob(".submitit/*_submission.sh")).name.partition("_")[0]
-        most = at_once(job)
+        most, last = accounted(job)
     said = {
         name: tuple(map(float, values.split()))
         for name, values in re.findall(r"^([a-z]+) (\d[\d.]* \d[\d.]*)$", done.stdout, re.M)
     }
-    before, noticed, after = (
-        tuple(end - begin for end, begin in zip(said[to], said[since], strict=True))
-        for to, since in (("submitted", "imported"), ("watched", "submitted"), ("ended", "watched"))
+    composing, after = said["composed"], said["ended"][0] - last
+    before, beside = (
+        [end - begin for end, begin in zip(said[to], said[since], strict=True)]
+        for to, since in (("submitted", "imported"), ("ended", "submitted"))
     )
-    composing = said["composed"]
-    rows_of = (
-        ("Hydra's composing", *composing),
-        ("checking and submitting", before[0] - composing[0], before[1] - composing[1]),
-        ("noticing the last end", said["watched"][0] - last, None),
-        ("table and picture", *after),
-    )
+    own = [all_of - part for all_of, part in zip(before, composing, strict=True)]
     failed = [row for row in rows if row["status"] == "failed"]
     good = (
         len(rows) == asked.points
@@ -130,10 +127,10 @@ def main() -> int:
     named = "yes" if good else "NO"
     print(f"{len(rows)} points, {len(failed)} failed, each with its reason: {named}")
     print(f"at most {most} at once; {said['ended'][0] - started:.0f} s in all")
-    for name, wall, processor in rows_of:
-        worked = "" if processor is None else f", {processor:.1f} s of the processor"
-        print(f"{name}: {wall:.1f} s{worked}")
-    print(f"watching: {noticed[1]:.1f} s of the processor in {noticed[0]:.0f} s")
+    print(f"Hydra's composing: {composing[0]:.1f} s")
+    print(f"checking and submitting: {own[0]:.1f} s, {own[1]:.1f} s of the processor")
+    print(f"from the last job's end to the launcher's, table and picture written: {after:.1f} s")
+    print(f"watching, table and picture: {beside[1]:.1f} s of the processor in {beside[0]:.0f} s")
     print(f"load of the machine: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
     if not good:
         print(done.stdout, done.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Planner:
         from rlcotrain.plan.ahead import look_ahead
 
         by_label = {point.label: point for point in points.values()}
-        configs = {label: plain(point.config) for label, point in by_label.items()}
+        configs = {label: point.resolved for label, point in by_label.items()}
         apart = self.executor != "inline"
 
         def calibrate(labels: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ class Planner:
         """Exit with one line where the estimate is above a limit that these points could reach."""
         from rlcotrain.plan.budget import binds, refuse
 
-        configs = [plain(point.config) for point in points.values()]
+        configs = [point.resolved for point in points.values()]
         if any(binds(config) or config["estimate"]["calibrate"] for config in configs):
             try:
                 refuse(self.plan(points))
@@ -91,10 +91,9 @@ class Planner:
         for label, point in points.items():
             folder = folder_of(configs[label]).absolute()
             config = shortened(point.config, prelude_kept(configs[label]))
-            name = signature(plain(config))
+            given = plain(config)
+            name = signature(given)
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder), name
             config.tracking.label = f"calibration of {label}"
-            short[name] = Point(
-                config.tracking.label, point.steps, config, point.task, point.context
-            )
+            short[name] = replace(point, label=config.tracking.label, config=config, resolved=given)
         self.run(short, folder)

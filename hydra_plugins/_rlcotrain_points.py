@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -40,17 +40,22 @@ class PointFailed(Exception):
     """Why a point failed, in one line."""
 
 
+@dataclass(kw_only=True)
 class Point:
     """One run of a sweep. Picklable, with the *composed* configuration: a job may start hours after
-    its submission, when conf/ says something else. Requeued as it is; the run itself resumes."""
+    its submission, when conf/ says something else. Requeued as it is; the run itself resumes.
 
-    def __init__(
-        self, label: str, steps: int, config: DictConfig, task: TaskFunction, context: HydraContext
-    ) -> None:
-        self.label, self.steps = label, steps
-        self.config, self.task, self.context = config, task, context
-        self.state: Any = Singleton.get_state()
-        self.requeued = False
+    resolved: what the run is given, as plain data. state: of Hydra, in the launcher's process.
+    """
+
+    label: str
+    steps: int
+    config: DictConfig
+    resolved: Mapping[str, Any]
+    task: TaskFunction
+    context: HydraContext
+    state: Any
+    requeued: bool = False
 
     def __call__(self) -> None:
         """Run in a process that knows nothing of Hydra yet."""
@@ -114,15 +119,16 @@ def compose(
     points: dict[str, Point] = {}
     refused = []
     common = set.intersection(*map(set, job_overrides))
+    shared = {"task": task, "context": context, "state": Singleton.get_state()}
     for number, words in enumerate(job_overrides, first):
         own = context.config_loader.load_sweep_config(config, list(words))
         label = " ".join(word for word in words if word not in common) or "the point"
         try:
-            name, steps = _check(own, config)
+            given, steps = _check(own, config)
         except (ValueError, OSError, OmegaConfBaseException, HydraException) as error:
             refused.append(f"  {label}: {' '.join(str(error).split())}")
             continue
-        names.append(name)
+        names.append(name := signature(given))
         if name in points:
             print(f"{label}: equal to another point, run once")
             continue
@@ -130,40 +136,33 @@ def compose(
             own.hydra.job.num, own.hydra.job.id = number, name
             own.hydra.sweep.subdir = name
             own.tracking.label = label  # what MLflow calls the run
-        points[name] = Point(label, steps, own, task, context)
+        points[name] = Point(label=label, steps=steps, config=own, resolved=given, **shared)
     if refused:
         count = f"{len(refused)} of {len(job_overrides)}"
         sys.exit("\n".join([f"nothing was started, {count} points are refused:", *refused]))
     return names, points
 
 
-def _check(config: DictConfig, sweep: DictConfig) -> tuple[str, int]:
-    """Signature and steps of a point; ValueError where it cannot run as it is asked to."""
+def _check(config: DictConfig, sweep: DictConfig) -> tuple[dict[str, Any], int]:
+    """What a point is given, and its steps; ValueError where it cannot run as it is asked to."""
     for key, remedy in SWEEP_WIDE.items():
         if found := list(_differences(key, _at(config, key), _at(sweep, key))):
             raise ValueError(f"{', '.join(found)}; {remedy}")
-    from rlcotrain.build import check  # heavy, so after what is cheap to refuse
+    from rlcotrain.build import check_resolved  # heavy, so after what is cheap to refuse
 
-    with _as_hydra_sees(config) as task:
-        steps = check(task).schedule.total
-    return signature(plain(config)), steps
+    given = plain(config)
+    return given, check_resolved(given).schedule.total
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """What a job of this configuration is given, as plain data with interpolations followed."""
     from rlcotrain.build import resolved
 
-    with _as_hydra_sees(config) as task:
-        return resolved(task)
-
-
-@contextmanager
-def _as_hydra_sees(config: DictConfig) -> Iterator[DictConfig]:
-    """The configuration without Hydra's own part, which it may refer to meanwhile."""
     before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config.copy())  # which it locks
+    # Its own part, to which the rest may refer; of that form, as what Hydra itself puts there.
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]
     try:
-        yield OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return resolved(config)
     finally:
         HydraConfig.instance().cfg = before
 

@@ -11,8 +11,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ REQUEUE = """requeue_if_killed() {{
         scontrol requeue $SLURM_JOB_ID
 }}
 trap requeue_if_killed EXIT"""
-POLL_S = (1.0, 15.0)  # between two questions at first, and in a long sweep: SLURM serves others too
+# Seconds between two questions at first, and in a sweep of an hour: SLURM serves others, too.
+POLL_S = (1.0, 15.0)
+PATIENCE = 1 / 240  # of the time that the sweep has taken so far
 
 
 class Refused(Exception):
@@ -50,11 +54,11 @@ class Slurm:
             raise Refused("there is no sbatch here; start it on a login node of the cluster")
         self._folder, self._resources, self._sweep, self._code = folder, resources, sweep, code
         self._watcher = Watcher()
-        self._polls = 0
+        self._began = time.monotonic()
 
     @property
     def poll_s(self) -> float:
-        return min(max(POLL_S[0], self._polls / 60), POLL_S[1])
+        return min(max(POLL_S[0], (time.monotonic() - self._began) * PATIENCE), POLL_S[1])
 
     def submit(self, points: Mapping[str, Point]) -> None:
         """One job array. Raises Refused with what sbatch says."""
@@ -86,13 +90,17 @@ class Slurm:
 
         SlurmSilent if SLURM does not answer.
         """
-        self._polls += 1
         points = self._sweep.points.items()
         ids = {name: point.job for name, point in points if point.job is not None}
         found = self._watcher(ids.values())
-        jobs = {name: found[id] for name, id in ids.items()}
+        jobs = {name: self._ended(id, found[id]) for name, id in ids.items()}
         self.cancel(name for name, job in jobs.items() if job.hopeless)
         return jobs
+
+    def _ended(self, id: str, job: Job) -> Job:
+        """A job that has left its result has ended, though its process may take seconds to."""
+        left = job.state == "running" and (self._folder / f"{id}_0_result.pkl").exists()
+        return replace(job, state="ended", ended_s=0.0) if left else job
 
     def cancel(self, names: Iterable[str]) -> None:
         """End the jobs of these points."""

@@ -5,15 +5,13 @@ What is light is built to be checked, before anything is loaded or submitted; th
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from rlcotrain.contradictions import (
@@ -33,7 +31,7 @@ from rlcotrain.player import Player
 from rlcotrain.provenance import code_hash
 from rlcotrain.ranks import Ranks
 from rlcotrain.run import Run
-from rlcotrain.schema import check_schema
+from rlcotrain.schema import CALLED, check_schema, target
 from rlcotrain.seeds import derive_seed
 from rlcotrain.signature import signature
 from rlcotrain.types import Sampling
@@ -44,41 +42,47 @@ def check(cfg: DictConfig) -> Parts:
 
     Nothing is written, no model is loaded.
     """
-    config = _with_watch(resolved(cfg))
-    cfg = OmegaConf.create(config)
+    return check_resolved(resolved(cfg))
+
+
+def check_resolved(config: Mapping[str, Any]) -> Parts:
+    """As `check`, of what `resolved` gives."""
+    config = _with_watch(config)
     check_schema(config)
-    grader, dataset = _make(cfg.grader), _make(cfg.data)
+    seed = config["seed"]
+    grader, dataset = _make(config["grader"]), _make(config["data"])
     refuse_ungraded(grader, dataset)
     # An answer that is not known is no matter to a grader.
     dataset = dataset.usable(lambda problem: problem.answer is None or is_usable(grader, problem))
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
-    verifier = _make(cfg.verifier)
-    quality, rates = _make(cfg.quality), _make(cfg.pass_at_k)
-    sampler = _make(cfg.sampler)(dataset=dataset)
-    asked = {"dataset": dataset, "grader": grader, "sampling": sampling, "seed": cfg.seed}
+    verifier = _make(config["verifier"])
+    quality, rates = _make(config["quality"]), _make(config["pass_at_k"])
+    sampler = _make(config["sampler"])(dataset=dataset)
+    asked = {"dataset": dataset, "grader": grader, "sampling": sampling, "seed": seed}
     parts = Parts(
-        hardware=_make(cfg.hardware),
+        hardware=_make(config["hardware"]),
         dataset=dataset,
         sampler=sampler,
-        schedule=_make(_present(cfg).schedule),
-        mix=_make(cfg.reward),
-        balance=_make(cfg.balance),
+        schedule=_make(_present(config["schedule"])),
+        mix=_make(config["reward"]),
+        balance=_make(config["balance"]),
         sampling=sampling,
-        evaluation=_make(cfg.evaluation)(**asked),
+        evaluation=_make(config["evaluation"])(**asked),
         pass_at_k=rates and rates(sampler=sampler, **asked),
-        quality=quality and quality(dataset=dataset, verifier=verifier, seed=cfg.seed),
+        quality=quality and quality(dataset=dataset, verifier=verifier, seed=seed),
         verifier=verifier,
-        buffer=_make(cfg.buffer),
-        record=_make(cfg.record),
-        checkpoints=_make(cfg.checkpoint),
+        buffer=_make(config["buffer"]),
+        record=_make(config["record"]),
+        checkpoints=_make(config["checkpoint"]),
     )
-    sources = [_make(policy.model) for policy in cfg.policy.values()]
+    policies = config["policy"].values()
+    sources = [_make(policy["model"]) for policy in policies]
     for source in sources:
         source.check()
-        if cfg.share_base:
+        if config["share_base"]:
             check_shared(source, sources[0])
-    for policy in cfg.policy.values():
-        _make(policy.optimizer)
+    for policy in policies:
+        _make(policy["optimizer"])
     refuse_contradictions(parts, config)
     refuse_problems(parts, config["roles"])
     return parts
@@ -112,38 +116,40 @@ def build(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> Run:
 
 def build_agents(cfg: DictConfig, parts: Parts, ranks: Ranks) -> Agents:
     """All policies and who speaks with them: what every process of a run has."""
+    config = resolved(cfg)
     policies: dict[str, Policy] = {}
-    for name, node in cfg.policy.items():
-        policies[str(name)] = Policy(
-            name=str(name),
-            model=_make(node.model),
-            optimizer=_make(node.optimizer),
+    for name, node in config["policy"].items():
+        policies[name] = Policy(
+            name=name,
+            model=_make(node["model"]),
+            optimizer=_make(node["optimizer"]),
             hardware=parts.hardware,
-            seed=derive_seed(cfg.seed, "policy", str(name)),
+            seed=derive_seed(cfg.seed, "policy", name),
             base=next(iter(policies.values()), None) if cfg.share_base else None,
             ranks=ranks,
         )
-    return Agents(policies, dict(cfg.roles), _make(cfg.engine), ranks)
+    return Agents(policies, config["roles"], _make(config["engine"]), ranks)
 
 
 def _make(node: Any) -> Any:
-    """Hydra's instantiate with plain containers, and with the target's own error bare."""
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, (ValueError, OSError)):
-            raise error.__cause__ from None
-        raise
+    """What `_target_` names, called with the rest: Hydra's instantiate, of plain data. Hydra's own
+    copies every node several times, which is most of what it takes to check a sweep."""
+    if isinstance(node, list):
+        return [_make(value) for value in node]
+    if not isinstance(node, Mapping):
+        return node
+    made = {key: _make(value) for key, value in node.items() if key not in CALLED}
+    if "_target_" not in node:
+        return made
+    called = target(node["_target_"])
+    return partial(called, **made) if node.get("_partial_") else called(**made)
 
 
-def _present(cfg: DictConfig) -> DictConfig:
-    """The configuration without the prelude phases of 0 steps, whose settings may be moot."""
-    present = copy.deepcopy(cfg)
-    prelude = present.schedule.get("prelude") or {}
-    with open_dict(present):
-        for name in [name for name, phase in prelude.items() if phase.get("steps") == 0]:
-            del prelude[name]
-    return present
+def _present(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schedule without the prelude phases of 0 steps, whose settings may be moot."""
+    prelude = schedule.get("prelude") or {}
+    left = {name: phase for name, phase in prelude.items() if phase.get("steps") != 0}
+    return {**schedule, "prelude": left} if prelude else schedule
 
 
 def _with_watch(node: Any) -> Any:
@@ -175,9 +181,9 @@ def _grader_option(name: str) -> Any:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain data, interpolations followed."""
+    """The configuration as plain data, interpolations followed; Hydra's own part is none of it."""
     try:
-        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        return {str(key): _plain(cfg[key]) for key in cfg if key != "hydra"}
     except MissingMandatoryValue as error:
         raise ValueError(f"{error.full_key}: has no default; say {error.full_key}=...") from None
     except InterpolationKeyError as error:
@@ -186,8 +192,12 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         raise ValueError(
             f"{error.full_key}: refers to {key}, which no chosen option sets{hint}"
         ) from None
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+
+
+def _plain(node: Any) -> Any:
+    if not OmegaConf.is_config(node):
+        return node
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
 
 
 def prelude_signature(config: Mapping[str, Any]) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 import typing
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+CALLED = ("_target_", "_partial_")  # what says how a node is called; its other keys are arguments
 PLAIN = (int, float, bool, str, type(None), Any)
 # The keys of tables that are no call of a target, which would name its own.
 ROOT = (
@@ -88,11 +90,12 @@ def _check_keys(at: str, node: Mapping[str, Any], allowed: Sequence[str]) -> Non
 
 
 def _check_call(node: Mapping[str, Any], at: str) -> None:
-    module, _, name = node["_target_"].rpartition(".")
-    target = getattr(import_module(module), name)
-    parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    given = {key: value for key, value in node.items() if not key.startswith("_")}
+    try:
+        called = target(node["_target_"])
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{at}._target_={node['_target_']}: {error}") from None
+    parameters, hints = _signature(called)
+    given = {key: value for key, value in node.items() if key not in CALLED}
     for key, value in given.items():
         if key not in parameters:
             raise ValueError(f"{at}.{key}: no such key; allowed: {', '.join(parameters)}")
@@ -103,13 +106,35 @@ def _check_call(node: Mapping[str, Any], at: str) -> None:
     ]
     missing = [key for key in required if key not in given]
     if missing and not node.get("_partial_"):
+        name = node["_target_"].rpartition(".")[2]
         raise ValueError(f"{at}.{missing[0]}: missing; {name} needs {', '.join(required)}")
+
+
+def target(path: str) -> Callable[..., Any]:
+    """What a `_target_` names, as `rlcotrain.loss.Loss`. Raises where there is no such thing."""
+    module, _, name = path.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+@cache
+def _signature(
+    called: Callable[..., Any],
+) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, Any]]:
+    """Parameters and their types."""
+    hints = typing.get_type_hints(called.__init__ if inspect.isclass(called) else called)
+    return inspect.signature(called).parameters, hints
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)
 
 
 def _check_value(at: str, value: Any, hint: Any) -> None:
     try:
         # Strict, so that `lr=true` is no number and `steps=2.5` no count; an int is a float.
-        TypeAdapter(hint).validate_python(value, strict=True)
+        _adapter(hint).validate_python(value, strict=True)
     except ValidationError as error:
         message = error.errors()[0]["msg"]
         raise ValueError(f"{at}={value}: {message[0].lower()}{message[1:]}") from None
