@@ -18,8 +18,10 @@ from rlcotrain.types import Batch, Rollout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Numbers of the rows, the rows, their log-probabilities and entropy [B, L].
-Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor]
+# Positions that went through the model, and how many of them held a token: the rest is padding.
+Read = tuple[int, int]
+# Numbers of the rows, the rows, their log-probabilities and entropy [B, L], what was read for them.
+Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor, Read]
 
 
 def passes(
@@ -42,12 +44,14 @@ def passes(
     for chunk in split_by_prompt(rows, budget) if share else [list(range(len(rows)))]:
         lines = [rows[i] for i in chunk]
         prompts: SharedPrompts | None = None
+        positions = tokens = 0
         if share:
             place: dict[bytes, int] = {}
             prompt_of = [place.setdefault(row.prompt_ids.tobytes(), len(place)) for row in lines]
             distinct = [np.frombuffer(text, np.int32) for text in place]
             with hardware.autocast():
                 prompts = SharedPrompts(model, distinct, device)
+            positions, tokens = len(distinct) * max(map(len, distinct)), sum(map(len, distinct))
             lines = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in lines]
         for part in split_micro_batches(lines, budget):
             batch = collate(
@@ -65,6 +69,9 @@ def passes(
                     scores = prompts.token_logprobs(
                         which_B, *given, hardware.logprob_chunk, entropy_grad
                     )
-            yield [chunk[i] for i in part], batch, *scores
+            positions += batch.token_ids_BL.numel()
+            tokens += sum(len(lines[i].prompt_ids) + len(lines[i].token_ids) for i in part)
+            yield [chunk[i] for i in part], batch, *scores, (positions, tokens)
+            positions = tokens = 0
         if prompts is not None:
             prompts.backward()

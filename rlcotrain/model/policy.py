@@ -137,7 +137,7 @@ class Policy:
             taught = [i for i in taught if has_signal(rows[i])] or [0]
         tally.rows_skipped += len(rows) - len(taught)
         total = 0.0
-        for _, batch, logprobs_BL, entropy_BL in self._passes(
+        for _, batch, logprobs_BL, entropy_BL, read in self._passes(
             [rows[i] for i in taught],
             [weights[i] for i in taught],
             old and [old[i] for i in taught],
@@ -148,7 +148,7 @@ class Policy:
                 raise NonFiniteUpdate(f"loss is {value.item()}", rows)
             self._descent.backward(value)
             total += value.item()
-            tally.add_tokens(batch, logprobs_BL.detach(), sums)
+            tally.add_tokens(batch, logprobs_BL.detach(), sums, read)
         norm = self._descent.clip()
         if not math.isfinite(norm) and not self._descent.skips_overflow:
             raise NonFiniteUpdate(f"gradient norm is {norm}", rows)
@@ -175,7 +175,7 @@ class Policy:
             replace(row, advantages=zero, reference=None)
             for row, zero in zip(rows, zeros, strict=True)
         ]
-        for part, batch, logprobs_BL, _ in self._passes(plain, zeros, None):
+        for part, batch, logprobs_BL, *_ in self._passes(plain, zeros, None):
             lines = logprobs_BL.cpu().numpy()
             for i, line, start in zip(part, lines, batch.starts_B, strict=True):
                 result[i] = line[start : start + len(rows[i].token_ids)].copy()
