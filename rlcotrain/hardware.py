@@ -64,6 +64,11 @@ class Hardware:
         torch.set_num_threads(self.threads)
         torch.backends.cuda.matmul.allow_tf32 = self.dtype != "float32"
 
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32")
 

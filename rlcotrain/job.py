@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rlcotrain.parts import Parts
 from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.record import write_json
+from rlcotrain.run import Run
 from rlcotrain.screen import say
 from rlcotrain.signature import signature
 from rlcotrain.tracking import Mirror, deliver, resolve, sync_command, ui_command
@@ -73,13 +74,22 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
         for name, policy in built.policies.items():
             every, trained = policy.num_parameters
             say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
-        result = train(built)
+        with _profile(cfg, parts, built):
+            result = train(built)
     except Exception as error:
         _close(
             cfg, folder, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, mirror
         )
         raise
     return _close(cfg, folder, result, mirror)
+
+
+def _profile(cfg: DictConfig, parts: Parts, built: Run) -> AbstractContextManager[None]:
+    if not cfg.profile:
+        return nullcontext()
+    from rlcotrain.profile import Profile
+
+    return Profile(built, parts.hardware, cfg.peak_tflops).watching()
 
 
 def _close(

@@ -22,6 +22,7 @@ ROOT = (
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
     *("name", "seed", "folder", "sweep", "cache_dir", "export", "policy", "roles"),
+    *("profile", "peak_tflops"),
 )
 TRACKING = ("uri", "experiment", "parent", "sweep", "label")
 
@@ -55,8 +56,12 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
-    for key, hint in (("seed", int), ("export", bool), ("share_base", bool)):
+    hints = {"seed": int, "export": bool, "share_base": bool, "profile": bool}
+    for key, hint in hints.items():
         _check_value(key, config[key], hint)
+    _check_value("peak_tflops", config["peak_tflops"], float | None)
+    if config["peak_tflops"] is not None and config["peak_tflops"] <= 0:
+        raise ValueError(f"peak_tflops={config['peak_tflops']}: must be above 0, or null")
     stop = config["sampling"]["stop"]
     _check_value("sampling.stop", stop, list[str])
     called = config["sampling"] | {"stop": tuple(stop), "_target_": "rlcotrain.types.Sampling"}

@@ -11,7 +11,7 @@ from typing import Any
 # Where and how a run is watched or placed; the numbers that come out do not depend on it.
 OUTSIDE = (
     *("hydra", "tracking", "sweep", "folder", "cache_dir"),
-    *("name", "export", "record", "checkpoint"),
+    *("name", "export", "record", "checkpoint", "profile", "peak_tflops"),
 )
 
 

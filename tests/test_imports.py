@@ -23,6 +23,7 @@ FLOORS = (
     {"tracking", "plots", "sweep", "conversations"},
     {"run"},
     {"train", "parts"},
+    {"profile"},
     {"contradictions", "lengths"},
     {"build"},
     {"job"},
@@ -65,7 +66,17 @@ HOMES = {
     "matplotlib": {"plots", "sweep"},
     "pydantic": {"schema"},
     "tqdm": {"screen"},
-    "torch": {"types", "loss", "model", "engine", "hardware", "checkpoint", "kept", "train"},
+    "torch": {
+        "types",
+        "loss",
+        "model",
+        "engine",
+        "hardware",
+        "checkpoint",
+        "kept",
+        "train",
+        "profile",
+    },
 }
 # Seconds to import: inside functions only. torch may stand on top, in its own rooms.
 HEAVY = {"mlflow", "vllm", "transformers", "peft", "datasets", "math_verify", "sympy", "lm_eval"}
