@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlcotrain.build import build, check, resolved
 from rlcotrain.conversations import write_conversations
+from rlcotrain.grader.pool import start_shared_pools
 from rlcotrain.hardware import versions
 from rlcotrain.parts import Parts
 from rlcotrain.plots import draw_cotraining, draw_curves
@@ -66,6 +67,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _train(cfg: DictConfig, parts: Parts, folder: Path) -> dict[str, Any]:
     """Train with a mirror beside; however it ends, result.json says how."""
+    start_shared_pools()  # they are ready by the time that the first solutions are
     mirror = Mirror(folder) if cfg.tracking.uri is not None else None
     if mirror is not None:
         mirror.start()
