@@ -155,10 +155,8 @@ def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:
                 answer, lambda row, grade: row.stop == "length"
             ),
         }
-        metrics |= {
-            f"evaluation/{name}/{mode}": share
-            for name, share in grade_metrics(answer.grades).items()
-        }
+        shares = grade_metrics(answer.grades, [row.problem.task for row in answer.rows])
+        metrics |= {f"evaluation/{name}/{mode}": share for name, share in shares.items()}
         if any(_marks(row.problem.solution) for row in answer.rows):
             metrics[f"evaluation/right_answer_wrong_step/{mode}"] = _share(answer, _is_lucky)
         for name, places in _groups([row.problem for row in answer.rows]).items():

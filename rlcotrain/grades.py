@@ -6,11 +6,21 @@ from typing import get_args
 from rlcotrain.types import Grade, GradeStatus
 
 
-def grade_metrics(grades: Sequence[Grade]) -> dict[str, float]:
+def grade_metrics(grades: Sequence[Grade], tasks: Sequence[str]) -> dict[str, float]:
     """`grade/<status>`, the share of each status, and `grade/watch/<name>`, the mean score there.
 
-    A mean is over what that grader could find out. Without grades, nothing is said.
+    A mean is over what that grader could find out. Without grades, nothing is said. tasks: the data
+    set each grade is of; where there are several, the same of each, as `grade/<status>/<task>`.
     """
+    metrics = _metrics(grades)
+    several = sorted(set(tasks)) if len(set(tasks)) > 1 else []
+    for one in several:
+        of = [grade for grade, task in zip(grades, tasks, strict=True) if task == one]
+        metrics |= {f"{name}/{one}": value for name, value in _metrics(of).items()}
+    return metrics
+
+
+def _metrics(grades: Sequence[Grade]) -> dict[str, float]:
     if not grades:
         return {}
     found = [grade.status for grade in grades]

@@ -138,7 +138,8 @@ def _warn(parts: Parts) -> None:
     """What a person should know before it begins."""
     for line in (*parts.dataset.report, *parts.sampler.report):
         say(f"data {parts.dataset.name}: {line}")
-    for phase in () if parts.dataset.endless else parts.schedule.phases:
+    draws = parts.schedule.total and not parts.dataset.endless
+    for phase in parts.schedule.phases if draws else ():
         if (count := len(parts.sampler.problems(phase.levels))) < phase.num_prompts:
             say(
                 f"warning: phase {phase.name} draws {phase.num_prompts} problems a step of {count} "

@@ -44,7 +44,8 @@ def _role_metrics(role: str, mine: Sequence[Rollout]) -> dict[str, float]:
         metrics[f"reward/{stream}_missing"] = 1 - len(values) / len(mine)
         metrics |= {f"reward/{stream}/{task}": _mean(of) for task, of in _by_task(mine, stream)}
     metrics |= verdict_metrics(mine)
-    metrics |= grade_metrics([row.grade for row in mine if row.grade is not None])
+    graded = [(row.grade, row.problem.task) for row in mine if row.grade is not None]
+    metrics |= grade_metrics([grade for grade, _ in graded], [task for _, task in graded])
     return {f"{role}/{key}": value for key, value in metrics.items()}
 
 

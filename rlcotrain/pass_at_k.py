@@ -72,7 +72,8 @@ class PassAtK:
                 f"{self.dataset.name!r} is made as it is drawn; allowed: split=test and a number"
             )
         if self.split == "test":
-            count = self.num_problems or self.dataset.num_tests(self.levels)
+            whole = self.dataset.num_tests(self.levels)
+            count = whole if self.num_problems is None else self.num_problems
             return self.dataset.test_problems(count, self.levels)
         pool = [p for p in self.sampler.problems(self.levels) if p.answer is not None]
         count = len(pool) if self.num_problems is None else self.num_problems

@@ -117,9 +117,10 @@ def test_data_that_are_made_as_they_are_drawn(tmp_path: Path) -> None:
         ("pass_at_k.k=[5]", r"pass_at_k\.k=\[5\]: each must be in 1\.\.num_samples, here 4"),
         ("pass_at_k.k=[]", r"pass_at_k\.k=\[\]: each must be in"),
         ("pass_at_k.temperature=0.0", r"pass_at_k\.temperature=0\.0: must be above 0"),
+        ("pass_at_k.split=test pass_at_k.num_problems=0", r"num_problems=0: data set 'digits' has"),
         ("pass_at_k.num_problems=999", r"pass_at_k\.num_problems=999: data set 'digits' has 1\.\."),
     ],
 )
 def test_what_cannot_be_measured(tmp_path: Path, digits: Path, word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check(compose(tmp_path, *FEW, f"data.path={digits}", word))
+        check(compose(tmp_path, *FEW, f"data.path={digits}", *word.split()))

@@ -97,6 +97,8 @@ def test_data_smaller_than_a_batch_repeat_and_are_told(
     assert message in capfd.readouterr().err
     found = [row for row in lines(tmp_path / "run" / "metrics.jsonl") if row["phase"] == "solve"]
     assert [row["rollout/problems_repeated"] for row in found] == [2.0, 2.0]
+    run(compose(tmp_path, *SMALL, *TINY, *FEW, *words, "schedule.steps=0"), tmp_path / "none")
+    assert "they repeat" not in capfd.readouterr().err, "nothing is drawn"
 
 
 def test_data_for_evaluation_only(tmp_path: Path) -> None:

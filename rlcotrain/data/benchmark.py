@@ -86,7 +86,12 @@ class Benchmark(Finite):
         if wrong := sorted(set(fields) ^ set(PARTS)):
             raise ValueError(f"data.fields.{wrong[0]}: needs {', '.join(PARTS)} and no others")
         check_share(held_out)
-        self.fields, self.form = fields, re.compile(answer_form or ".+", re.DOTALL)
+        try:
+            self.fields, self.form = fields, re.compile(answer_form or ".+", re.DOTALL)
+        except re.error as error:
+            raise ValueError(
+                f"data.answer_form={answer_form}: is no regular expression ({error})"
+            ) from error
 
         def load(split: str, origin: Origin | None) -> tuple[list[Problem], list[str]]:
             if origin is None:

@@ -106,6 +106,10 @@ class Mixed:
             key: one.arranged(lambda problem: folded(problem) not in tested)
             for key, one in sets.items()
         }
+        self._doubles = {
+            key: len(one.train_problems(None)) - len(self.sets[key].train_problems(None))
+            for key, one in sets.items()
+        }
         self._check_drawn()
         self.wording = wording(wordings)
         for levels in stages.values():
@@ -126,8 +130,13 @@ class Mixed:
 
     @property
     def report(self) -> list[str]:
-        """What each set tells, and what is drawn of it: nothing that another is tested on."""
-        return [f"{key}: {line}" for key, one in self.sets.items() for line in one.report]
+        """What each set tells, and how much of it is left out: what another is tested on."""
+        told = [f"{key}: {line}" for key, one in self.sets.items() for line in one.report]
+        return told + [
+            f"{key}: {count} problems left out of training, another set is tested on them"
+            for key, count in self._doubles.items()
+            if count
+        ]
 
     def train_problem(self, index: int, levels: Levels) -> Problem:
         """Problem `index` of the stream."""

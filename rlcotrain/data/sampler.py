@@ -41,6 +41,11 @@ class Sampler:
             raise ValueError(
                 f"sampler.stages={dict(stages)}: needs one from step 0 on, none before"
             )
+        if stages is not None and not any(stages.values()):
+            raise ValueError(
+                f"sampler.stages={dict(stages)}: all are of all levels; expected levels in one, as "
+                "in 'sampler.stages={0: [1, 2], 20: null}'"
+            )
         self.stages = {step: stages[step] for step in sorted(stages)} if stages else {0: None}
         self.report = list[str]()
         self.dataset = dataset

@@ -26,6 +26,7 @@ SENTENCE = re.compile(
     re.ASCII,
 )
 # "#### 1. Add the apples" is a heading.
+GROUPING = re.compile(r"(?<=[0-9])(?:,\\!|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))")
 HASH = re.compile(rf"####[ \t]*({NUMERAL.pattern})(?![.)][ \t]+\w)", re.ASCII)
 
 
@@ -59,6 +60,7 @@ class Gsm8k(Single):
 
     def _find(self, text: str) -> tuple[str, re.Match[str] | None]:
         """The rule that found the number, else the mode, and the number."""
+        text = GROUPING.sub("", text)  # LaTeX's 1,\!000 and 1{,}000
         rules = ("hash", "strict", "boxed", "flexible") if self.mode == "any" else (self.mode,)
         for rule in rules:
             if (found := RULES[rule](text)) is not None:

@@ -21,6 +21,11 @@ UNIT = re.compile(
     r"(?:(?<=[0-9})$])|(?<=\\pi))\s*\\(?:text(?:rm|normal)?|mbox|mathrm)\s*\{\s*[^{}0-9]*\}"
     r"(?:\^\{?[23]\}?)?$"
 )
+# The same in plain words: 18 square feet, 60 degrees, 5 cm^2.
+COUNTED = re.compile(
+    r"(?<=[0-9])\s+(?=[a-zA-Z]{2})(?!.*\b(?:and|or|mod|factorial|dozen|hundred|thousand|[mb]illion)\b)"
+    r"(?:[a-zA-Z]{3,}|[ckm]m|in|ft|[km]g|lb|oz)(?:\s+[a-zA-Z]{2,}){0,3}(?:\^\{?[23]\}?)?$"
+)
 SPELLINGS = (
     ("\\dfrac", "\\frac"),
     ("\\tfrac", "\\frac"),
@@ -91,7 +96,7 @@ def normal(answer: str) -> str:
     text = MARKUP.sub(lambda mark: "" if mark[0] != "\\ " else " ", text).strip().rstrip(".,;")
     for written, meant in SPELLINGS:
         text = text.replace(written, meant)
-    text = UNIT.sub("", AND.sub(",", text))
+    text = COUNTED.sub("", UNIT.sub("", AND.sub(",", text)))
     text = WRAPPED.sub(r"\1", text)
     text = text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]")
     text = "".join(text.split())

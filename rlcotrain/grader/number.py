@@ -1,7 +1,8 @@
 """Whether the answer is the known number, however it is written.
 
 Where the number is looked for: the last one in the last `<answer>...</answer>`, else the first one
-after the last `####`, else the last one of the text. 1,000 and $1000.00 and 1e3 are one number; 50%
+after the last `####`, else the last one of the text; what was thought, and what follows a next
+question, is not looked at. 1,000 and $1000.00 and 1e3 are one number; 50%
 is 50; a fraction is no number (in 3/4 the last number is 4).
 """
 
@@ -9,6 +10,7 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
 from rlcotrain.grader.answer_tag import tagged_answer
+from rlcotrain.grader.passage import graded_part
 from rlcotrain.grader.single import Single
 from rlcotrain.types import Grade, GradeStatus
 
@@ -54,6 +56,7 @@ class Number(Single):
 
 def find(text: str) -> tuple[str, str | None]:
     """The rule that looked for the answer, and the number as written where it found one."""
+    text = graded_part(text)
     tagged = tagged_answer(text)
     if tagged is not None:
         return "answer_tag", last(tagged)

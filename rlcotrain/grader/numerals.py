@@ -42,8 +42,12 @@ def value(match: re.Match[str]) -> Fraction | None:
 
 
 def last_numeral(text: str) -> re.Match[str] | None:
-    """The last number of a text."""
-    matches = list(NUMERAL.finditer(text))
+    """The last number of a text; an exponent, as in 18 cm^2, is none of its own."""
+    matches = [
+        match
+        for match in NUMERAL.finditer(text)
+        if not text[max(match.start() - 2, 0) : match.start()].endswith(("^", "^{"))
+    ]
     return matches[-1] if matches else None
 
 

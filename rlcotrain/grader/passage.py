@@ -6,7 +6,8 @@ import re
 NEXT_QUESTION = re.compile(
     r"^[ \t>*#]*"
     r"(?:\[(?:Question|Problem)\]|(?:(?:Next |New )?(?:Question|Problem)|Q|Exercise)[ ]?[0-9]{0,4}"
-    r"[*]{0,2}:|(?:Human|User)[*]{0,2}:)",
+    r"[*]{0,2}:|(?:Question|Problem|Exercise)[ ]?[0-9]{1,4}[*]{0,2}[ \t]*$"
+    r"|(?:Human|User)[*]{0,2}:)",
     re.MULTILINE,
 )
 
@@ -14,9 +15,10 @@ NEXT_QUESTION = re.compile(
 def graded_part(text: str) -> str:
     """The text after the last `</think>`, up to where it begins a next question.
 
-    A question that opens the text is the one that was asked, said again.
+    A thought that never closed holds no answer: the length limit cut it. A question that opens the
+    text is the one that was asked, said again.
     """
-    text = text.rpartition("</think>")[2]
+    text = text.rpartition("</think>")[2].partition("<think>")[0]
     opened = False
     for match in NEXT_QUESTION.finditer(text):
         opened = opened or bool(text[: match.start()].strip())

@@ -7,19 +7,28 @@ PHRASE = re.compile(
     re.IGNORECASE,
 )
 MATH = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
+NEXT = re.compile(r"\s{0,3}(?:,\s{0,3}(?:and|or)\b|,|and\b|or\b)\s{0,3}(?=\$|\\[(\[])")
 SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.!?]?(?:[*_]{1,2})?(?:\s*$|\n|[.!?][*_]{0,2}\s))")
 
 
 def stated_answer(text: str) -> str | None:
-    """What the last such phrase says: its mathematics, or the rest of its sentence."""
+    """What the last such phrase says: its formulas ("$2$ and $3$"), or the rest of its sentence."""
     phrases = list(PHRASE.finditer(text))
     if not phrases:
         return None
     end = phrases[-1].end()
     rest = text[end : end + 500]
-    for opened, closed in MATH:
-        if rest.startswith(opened):
-            inside, found, _ = rest[len(opened) :].partition(closed)
-            return inside.strip() or None if found else None
+    if rest.startswith(tuple(opened for opened, _ in MATH)):
+        return ", ".join(_formulas(rest)) or None
     sentence = SENTENCE.match(rest)
     return (sentence[0] if sentence else rest).strip(" *_\"'") or None
+
+
+def _formulas(text: str) -> list[str]:
+    """The formula that a text begins with, and those that a comma, and, or or puts beside it."""
+    opened, closed = next(pair for pair in MATH if text.startswith(pair[0]))
+    inside, found, rest = text[len(opened) :].partition(closed)
+    if not found or not inside.strip():
+        return []
+    beside = NEXT.match(rest)
+    return [inside.strip(), *(_formulas(rest[beside.end() :]) if beside is not None else [])]

@@ -36,6 +36,13 @@ def real(*words: str) -> Benchmark:
     return _make(compose(REAL, *ALONE, *SMALL, *words).data)  # type: ignore[no-any-return]
 
 
+def test_the_form_of_answers_is_a_regular_expression(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", COUNTING)
+    write(tmp_path / "test.jsonl", COUNTING | {"problem": "Which?"})
+    with pytest.raises(ValueError, match=r"data\.answer_form=\[: is no regular expression"):
+        load(tmp_path, "data=math", "data.answer_form='['")
+
+
 def test_a_row_of_math_word_by_word(tmp_path: Path) -> None:
     bare = {key: value for key, value in COUNTING.items() if key != "answer"}
     write(tmp_path / "train.jsonl", COUNTING, bare | {"problem": "Why?", "level": "Level ?"})

@@ -74,6 +74,11 @@ def test_what_one_set_is_tested_on_no_other_trains_on() -> None:
     )
     data = mixed({"a": leaky, "b": other}, weights={"a": 1, "b": 0})
     assert {data.train_problem(i, None).id for i in range(6)} == {"a/0", "a/1"}
+    told = [line for line in data.report if "another" in line]
+    assert told == [
+        "a: 1 problems left out of training, another set is tested on them",
+        "b: 1 problems left out of training, another set is tested on them",
+    ]
 
 
 def test_data_that_are_made_as_they_are_drawn_mix_with_files() -> None:

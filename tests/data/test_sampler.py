@@ -123,6 +123,7 @@ def test_stages_begin_at_their_steps_and_stay_within_a_phases_levels() -> None:
         ({"order": "easy_to_hard"}, r"sampler\.pass_rates=null: order=easy_to_hard"),
         ({"low": 0.1}, r"sampler\.pass_rates=null: order=uniform, low=0\.1"),
         ({"stages": {5: [1]}}, r"sampler\.stages={5: \[1\]}: needs one from step 0"),
+        ({"stages": {0: None, 20: None}}, r"sampler\.stages={0: None, 20: None}: all are of all l"),
         ({"stages": {0: [1], -1: [2]}}, r"sampler\.stages=.*: needs one from step 0"),
     ],
 )

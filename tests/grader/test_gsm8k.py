@@ -58,6 +58,11 @@ def test_what_each_mode_looks_for(
         ("**18**", "18"),
         ("\u20ac12", "12"),
         ("1.5/3", "0.5"),
+        ("$1{,}000$", "1000"),
+        ("\\boxed{1,\\!234,\\!567}", "1234567"),
+        ("\\boxed{1\\,000}", "1000"),
+        ("\\boxed{18\\text{ in}^2}", "18"),
+        ("18 cm^{2}", "18"),
     ],
 )
 def test_how_a_number_may_be_written(written: str, number: str) -> None:
@@ -75,6 +80,8 @@ def test_how_a_number_may_be_written(written: str, number: str) -> None:
         "\n**Question:** 7?",
         "\n### Problem: 7?",
         "\nHuman: and 7?",
+        "\n\n## Problem 2\nThere are 7 hens.",
+        "\n**Exercise 3**\n7 hens",
     ],
 )
 def test_an_invented_next_question_is_not_graded(next_one: str) -> None:
@@ -90,6 +97,7 @@ def test_the_question_said_again_is_no_next_one() -> None:
 
 def test_what_was_thought_is_not_said() -> None:
     assert found("<think>#### 5 or The answer is 5.</think>\n#### 18")[:2] == [None, "18"]
+    assert found("<think>It may be 5, or The answer is 6. #### 7") == [None] * 4, "cut in thought"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ MATH = Math(**POOL)
         ("**Final Answer:** 3.5 meters.", "3.5 meters", "stated"),
         ("The final answer is: \\(2\\pi\\).", "2\\pi", "stated"),
         ("The answer is 4. No, the answer is 5", "5", "stated"),
+        ("The answers: the answer is $2$, $x$ and $3$, see above", "2, x, 3", "stated"),
+        ("The answer is $8$ since $4+4=8$", "8", "stated"),
         ("<answer> 12 </answer> The answer is 13", "12", "answer_tag"),
         ("2x+1", "2x+1", "text"),
     ],
@@ -64,6 +66,11 @@ def test_where_the_answer_is_looked_for(text: str, extracted: str, rule: str) ->
         (r"-3.\overline{45}", r"-\frac{38}{11}"),
         ("0.125", r"12.5\%"),
         (r"\emptyset", r"\varnothing"),
+        ("18", "18 square feet"),
+        (r"60^\circ", "60 degrees"),
+        ("5", "5 cm^2"),
+        ("3xy", "3 xy"),
+        ("6m", "6 m"),
     ],
 )
 def test_what_is_worth_the_same(gold: str, answer: str) -> None:
@@ -89,6 +96,9 @@ def test_what_is_worth_the_same(gold: str, answer: str) -> None:
         ("D", "B"),
         ("32\\%", "33"),
         ("10^{10}", "10^{11}"),
+        ("12", "12 or more"),
+        ("2", "2 million"),
+        ("2", "2 pi"),
     ],
 )
 def test_what_is_not(gold: str, answer: str) -> None:
@@ -101,6 +111,7 @@ def test_what_is_not(gold: str, answer: str) -> None:
     [
         ("I wonder\nwhat it is", None, "no_answer"),
         ("", None, "no_answer"),
+        (r"<think>perhaps \boxed{x+7}, but", None, "no_answer"),
         (r"\boxed{\frac{}{}}", r"\frac{}{}", "unparsable"),
         (r"\boxed{" + "1+" * 2000 + "1}", None, "unparsable"),
     ],

@@ -20,6 +20,8 @@ NUMBER = Number(tolerance=0.0)
         ("He has 3 cats and 12.", "12", "last_number"),
         ("<answer>7", "7", "last_number"),
         ("16 - 3 = 13", "13", "last_number"),
+        ("<think><answer>2</answer></think>13", "13", "last_number"),
+        ("13\n\nQuestion: What is 2+3?\nAnswer: 5", "13", "last_number"),
     ],
 )
 def test_where_the_answer_is_looked_for(text: str, extracted: str, rule: str) -> None:
