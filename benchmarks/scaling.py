@@ -46,7 +46,7 @@ def main(plot: Path | None) -> None:
     for tokens in TOKENS:
         for rows in ROWS:
             smaller = [(r, t) for r, t in found if r <= rows and t <= tokens]
-            nearest = max(smaller, key=lambda size: size[0] * size[1], default=None)
+            nearest = max(smaller, key=lambda size: (size[1], size[0]), default=None)
             if nearest is not None:
                 grown = rows * tokens / (nearest[0] * nearest[1])
                 if sum(found[nearest]) * nearest[0] * nearest[1] * grown > LIMIT:
