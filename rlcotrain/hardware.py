@@ -89,6 +89,11 @@ class Hardware:
             )
         torch.cuda.set_device(local_rank % visible)
 
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32")
 

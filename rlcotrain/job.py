@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlcotrain.build import build, build_agents, check, resolved
 from rlcotrain.conversations import write_conversations
+from rlcotrain.grader.pool import start_shared_pools
 from rlcotrain.hardware import versions
 from rlcotrain.model.agents import Agents
 from rlcotrain.parts import Parts
@@ -28,6 +29,7 @@ from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.ranks import Ranks, started
 from rlcotrain.record import write_json
+from rlcotrain.run import Run
 from rlcotrain.screen import say
 from rlcotrain.signals import Signals
 from rlcotrain.signature import signature
@@ -132,6 +134,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[str, Any]:
     """Train with a mirror beside; however it ends, result.json says how."""
+    start_shared_pools()  # they are ready by the time that the first solutions are
     live = cfg.tracking.uri is not None and cfg.tracking.live
     mirror = Mirror(folder) if live else None
     if mirror is not None:
@@ -141,13 +144,22 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[st
         for name, policy in built.policies.items():
             every, trained = policy.num_parameters
             say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
-        result = train(built)
+        with _profile(cfg, parts, built):
+            result = train(built)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         with Signals().watched():  # where one process fails, torchrun ends the others
             _close(cfg, folder, {"status": "failed", "reason": reason}, mirror)
         raise
     return _close(cfg, folder, result, mirror)
+
+
+def _profile(cfg: DictConfig, parts: Parts, built: Run) -> AbstractContextManager[None]:
+    if not cfg.profile:
+        return nullcontext()
+    from rlcotrain.profile import Profile
+
+    return Profile(built, parts.hardware, cfg.peak_tflops).watching()
 
 
 def _close(

@@ -24,9 +24,14 @@ ROOT = (
     *("hardware", "tracking", "sampling", "reward", "evaluation", "engine", "checkpoint", "record"),
     *("balance", "quality", "share_base", "sampler", "pass_at_k", "bonus"),
     *("name", "seed", "folder", "sweep", "launch", "cache_dir", "export", "policy", "roles"),
-    *("dry_run", "estimate", "budget"),
+    *("dry_run", "estimate", "budget", "profile", "peak_tflops"),
 )
 TRACKING = ("uri", "live", "experiment", "parent", "sweep", "label")
+SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("export", "share_base", "dry_run", "profile"), bool),
+    "seed": int,
+    "peak_tflops": float | None,
+}
 TABLES: dict[str, dict[str, Any]] = {
     "launch": {"detach": bool},
     "estimate": {"calibrate": bool, "runs": list[str]},
@@ -70,8 +75,10 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
-    for key, hint in (("seed", int), ("export", bool), ("share_base", bool), ("dry_run", bool)):
+    for key, hint in SETTINGS.items():
         _check_value(key, config[key], hint)
+    if config["peak_tflops"] is not None and config["peak_tflops"] <= 0:
+        raise ValueError(f"peak_tflops={config['peak_tflops']}: must be above 0, or null")
     for table, hints in TABLES.items():
         _check_keys(table, config[table], tuple(hints))
         for key, hint in hints.items():

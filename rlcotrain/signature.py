@@ -12,7 +12,7 @@ from typing import Any
 OUTSIDE = (
     *("hydra", "tracking", "sweep", "launch", "folder", "cache_dir"),
     *("name", "export", "record", "checkpoint"),
-    *("dry_run", "estimate", "budget"),
+    *("dry_run", "estimate", "budget", "profile", "peak_tflops"),
 )
 # How a run is spread over processes, whose numbers differ by rounding only, and what it costs.
 OUTSIDE_HARDWARE = ("gpus", "parallel", "price_per_gpu_hour")

@@ -199,6 +199,7 @@ class UpdateStats:
     mismatch_max: float | None  # largest |sampler - trainer| of a token
     lr: float
     num_tokens: int  # trained tokens, each counted once per epoch
+    padding_fraction: float  # of all positions that went through the model
     rows_skipped: int  # without an advantage, left out where that changes no gradient
     optimizer_steps: int
     seconds: float

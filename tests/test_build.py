@@ -81,6 +81,13 @@ def test_an_unknown_key_is_refused_with_the_known_ones(
         ("schedule.steps='5'", "schedule.steps=5: input should be a valid integer"),
         ("seed=abc", "seed=abc: input should be a valid integer"),
         ("export=1", "export=1: input should be a valid boolean"),
+        ("profile=yes please", "profile=yes please: input should be a valid boolean"),
+        ("peak_tflops=0", "peak_tflops=0: must be above 0, or null"),
+        ("hardware.logprob_chunk=0", "hardware.logprob_chunk=0: must be 1 or more"),
+        (
+            "hardware.micro_batch_tokens=1000",
+            "hardware.micro_batch_tokens=1000: must hold one row, so at least 1024",
+        ),
         ("grader.tolerance=abc", "grader.tolerance=abc: input should be a valid number"),
         ("sampling.max_tokens=abc", "sampling.max_tokens=abc: input should be a valid integer"),
         ("sampling.stop=abc", "sampling.stop=abc: input should be a valid list"),

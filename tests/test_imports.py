@@ -23,6 +23,7 @@ FLOORS = (
     {"tracking", "plots", "sweep", "snapshot", "conversations"},
     {"run"},
     {"train", "parts"},
+    {"profile"},
     {"contradictions", "lengths"},
     {"build"},
     {"plan"},
@@ -76,6 +77,7 @@ HOMES = {
         "checkpoint",
         "kept",
         "train",
+        "profile",
     },
 }
 # Seconds to import: inside functions only. torch may stand on top, in its own rooms.

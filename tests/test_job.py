@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 from pathlib import Path
 
 import matplotlib.image
@@ -112,7 +113,7 @@ def test_what_is_cut_off_at_the_top_is_warned_of(
     printed = capfd.readouterr()
     assert "warning: sampling.top_p or top_k cut the distribution" in printed.err
     assert "first prompt:" in printed.err and "first completion:" in printed.err
-    assert f"finished after 2 steps, 0 s: {tmp_path}/run" in printed.out.replace(", 1 s", ", 0 s")
+    assert re.search(rf"finished after 2 steps, \d+ s: {tmp_path}/run", printed.out)
 
 
 def test_a_buffer_that_leaves_fewer_groups_than_minibatches(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -81,10 +80,10 @@ class Worker:
 class Pool:
     """Runs tasks in `workers` processes, each call within `timeout` seconds and `memory` bytes.
 
-    Processes start with the first call, stay, and end with `close` or with this process, however it
-    ends; a call whose process dies is made once more. Equal calls are made once and their values
-    remembered; what was late or crashed is tried again when it is asked for again. Calls from
-    several threads take turns. tasks: the module that holds them as TASKS.
+    Processes start with `start` or the first call, stay, and end with `close` or with this process,
+    however it ends; a call whose process dies is made once more. Equal calls are made once and
+    their values remembered; what was late or crashed is tried again when it is asked for again.
+    Calls from several threads take turns. tasks: the module that holds them as TASKS.
     """
 
     def __init__(self, *, workers: int, timeout: float, memory: int, tasks: str = SYMBOLIC) -> None:
@@ -112,6 +111,12 @@ class Pool:
                 self.close()
                 raise
             return [known[job] for job in jobs]
+
+    def start(self) -> None:
+        """Start the processes and do not wait: importing takes them seconds."""
+        with self._lock:
+            if self._process is None:
+                self._start()
 
     def close(self) -> None:
         """End all processes. The next call starts new ones."""
@@ -232,11 +237,18 @@ class Pool:
 def shared_pool(workers: int, timeout: float, memory: int, tasks: str = SYMBOLIC) -> Pool:
     """The pool of these settings that all graders of this process share."""
     # A forked copy of this process has the sockets, too, and must not talk into them.
-    return _pool(os.getpid(), workers, timeout, memory, tasks)
+    key = os.getpid(), workers, timeout, memory, tasks
+    if key not in _pools:
+        _pools[key] = Pool(workers=workers, timeout=timeout, memory=memory, tasks=tasks)
+        atexit.register(_pools[key].close)
+    return _pools[key]
 
 
-@cache
-def _pool(process: int, workers: int, timeout: float, memory: int, tasks: str) -> Pool:
-    pool = Pool(workers=workers, timeout=timeout, memory=memory, tasks=tasks)
-    atexit.register(pool.close)
-    return pool
+_pools: dict[tuple[int, int, float, int, str], Pool] = {}
+
+
+def start_shared_pools() -> None:
+    """Start the processes that this process's graders will need, beside what it does meanwhile."""
+    for (process, *_), pool in _pools.items():
+        if process == os.getpid():
+            pool.start()

@@ -10,6 +10,7 @@ from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Batch, Rollout
 
 Aggregation = Literal["sequence", "token", "constant"]
+MOST_PADDING = 0.05  # of a micro-batch, below its budget: more, smaller ones cost less than padding
 
 
 def token_weights(
@@ -58,7 +59,8 @@ def split_minibatches(
 
 
 def split_micro_batches(rows: Sequence[Rollout], token_budget: int) -> list[list[int]]:
-    """Row numbers of micro-batches: rows of like length together, padded size within the budget.
+    """Row numbers of micro-batches: rows of like length together, padded size within the budget,
+    and of that at most MOST_PADDING padding.
 
     Raises ValueError if one row alone is longer than the budget.
     """
@@ -70,12 +72,15 @@ def split_micro_batches(rows: Sequence[Rollout], token_budget: int) -> list[list
             f"here {lengths[order[0]]} tokens"
         )
     batches: list[list[int]] = []
-    width = 0  # the first row of a micro-batch is its longest
+    width = tokens = 0  # of the newest micro-batch; its first row is its longest
     for index in order:
-        if not batches or width * (len(batches[-1]) + 1) > token_budget:
+        size = width * (len(batches[-1]) + 1) if batches else 0
+        full = size > token_budget or tokens + lengths[index] < (1 - MOST_PADDING) * size
+        if not batches or full:
             batches.append([])
-            width = lengths[index]
+            width, tokens = lengths[index], 0
         batches[-1].append(index)
+        tokens += lengths[index]
     return batches
 
 

@@ -19,8 +19,10 @@ from rlcotrain.types import Batch, Rollout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Numbers of the rows, the rows, their log-probabilities and entropy [B, L].
-Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor]
+# Positions that went through the model, and how many of them held a token: the rest is padding.
+Read = tuple[int, int]
+# Numbers of the rows, the rows, their log-probabilities and entropy [B, L], what was read for them.
+Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor, Read]
 
 
 def passes(
@@ -47,12 +49,15 @@ def passes(
     for chunk in chunks:
         prompts: SharedPrompts | None = None
         place: dict[bytes, int] = {}
+        positions = tokens = 0
         if share:
             for i in chunk.rows or [idle]:
                 place.setdefault(rows[i].prompt_ids.tobytes(), len(place))
             distinct = [np.frombuffer(text, np.int32) for text in place]
             with hardware.autocast():
                 prompts = SharedPrompts(model, *forward(read_prompts, model, distinct, device))
+            if chunk.rows:
+                positions, tokens = len(distinct) * max(map(len, distinct)), sum(map(len, distinct))
         for part in chunk.parts:
             numbers = part or [idle]
             lines = [rows[i] for i in numbers]
@@ -72,6 +77,10 @@ def passes(
                     which = [place.get(rows[i].prompt_ids.tobytes(), 0) for i in numbers]
                     which_B = torch.tensor(which, device=device)
                     scores = forward(prompts.token_logprobs, which_B, *given, *options)
-            yield part, batch, *scores
+            if part:  # what is there for company is no work
+                positions += batch.token_ids_BL.numel()
+                tokens += sum(len(row.prompt_ids) + len(row.token_ids) for row in lines)
+            yield part, batch, *scores, (positions, tokens)
+            positions = tokens = 0
         if prompts is not None:
             prompts.backward()

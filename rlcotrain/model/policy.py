@@ -152,7 +152,7 @@ class Policy:
             taught = [i for i in taught if has_signal(rows[i])] or [0]
         tally.rows_skipped += len(rows) - len(taught)
         total = 0.0
-        for _, batch, logprobs_BL, entropy_BL in self._passes(
+        for _, batch, logprobs_BL, entropy_BL, read in self._passes(
             [rows[i] for i in taught],
             [weights[i] for i in taught],
             old and [old[i] for i in taught],
@@ -161,7 +161,7 @@ class Policy:
             value, sums = loss(batch, logprobs_BL, entropy_BL)
             self._descent.backward(value)
             total += value.item()
-            tally.add_tokens(batch, logprobs_BL.detach(), sums)
+            tally.add_tokens(batch, logprobs_BL.detach(), sums, read)
         total = self.ranks.sum(total)
         if not math.isfinite(total):  # known to all processes, so that all stop
             raise NonFiniteUpdate(f"loss is {total}", rows)
@@ -196,7 +196,7 @@ class Policy:
             for row, zero in zip(rows, zeros, strict=True)
         ]
         mine: dict[int, np.ndarray] = {}
-        for part, batch, logprobs_BL, _ in self._passes(plain, zeros, None):
+        for part, batch, logprobs_BL, *_ in self._passes(plain, zeros, None):
             lines = logprobs_BL.cpu().numpy()
             for i, line, start in zip(part, lines, batch.starts_B, strict=bool(part)):
                 mine[i] = line[start : start + len(rows[i].token_ids)].copy()

@@ -17,14 +17,25 @@ class Tally:
     sums: dict[str, float] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
+    positions_read: int = 0
+    tokens_read: int = 0
     sampled_tokens: int = 0
     rows_skipped: int = 0
 
     def add_tokens(
-        self, batch: Batch, logprobs_BL: torch.Tensor, sums: dict[str, torch.Tensor]
+        self,
+        batch: Batch,
+        logprobs_BL: torch.Tensor,
+        sums: dict[str, torch.Tensor],
+        read: tuple[int, int],
     ) -> None:
-        """Take in a micro-batch; keys that end in _max are maxima, the others sums over tokens."""
+        """Take in a micro-batch; keys that end in _max are maxima, the others sums over tokens.
+
+        read: positions that went through the model for it, and how many of them held a token.
+        """
         self.tokens += int(batch.scored_BL.sum())
+        self.positions_read += read[0]
+        self.tokens_read += read[1]
         for key, value in (sums | self._mismatch(batch, logprobs_BL)).items():
             if key.endswith("_max"):
                 self.largest[key] = max(self.largest.get(key, 0.0), float(value))
@@ -39,6 +50,8 @@ class Tally:
     def add_up(self, parts: Sequence["Tally"]) -> None:
         """Count the tokens of all processes, each with a tally; steps are the same in all."""
         self.tokens = sum(part.tokens for part in parts)
+        self.positions_read = sum(part.positions_read for part in parts)
+        self.tokens_read = sum(part.tokens_read for part in parts)
         self.sampled_tokens = sum(part.sampled_tokens for part in parts)
         self.sums = {key: sum(part.sums[key] for part in parts) for key in self.sums}
         self.largest = {key: max(part.largest[key] for part in parts) for key in self.largest}
@@ -69,6 +82,7 @@ class Tally:
             mismatch_max=self.largest["mismatch_max"] if sampled else None,
             lr=lr,
             num_tokens=self.tokens,
+            padding_fraction=1 - self.tokens_read / self.positions_read,
             rows_skipped=self.rows_skipped,
             optimizer_steps=len(self.losses),
             seconds=seconds,

@@ -141,7 +141,8 @@ class Delivery:
 
     def _files(self, client: MlflowClient) -> None:
         """Upload what changed: configuration, result, plots, texts, and the table of rollouts."""
-        names = ("config.yaml", "result.json", "*.png", "conversations.md", "rollouts.jsonl")
+        names = ["config.yaml", "result.json", "*.png", "conversations.md", "rollouts.jsonl"]
+        names += ["profile.json", "profile.md", "trace.json.gz"]
         for file in sorted(file for name in names for file in self.folder.glob(name)):
             version = file.stat().st_mtime_ns
             if self.sent.get(file.name) == version:

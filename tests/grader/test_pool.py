@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcotrain.grader.pool import Job, Pool, Result, shared_pool
+from rlcotrain.grader.pool import Job, Pool, Result, shared_pool, start_shared_pools
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 1 << 30
@@ -108,6 +108,24 @@ def test_a_worker_that_is_killed_from_outside(pool: Pool) -> None:
     os.kill(parent, signal.SIGKILL)
     assert gone([*workers, parent]), "workers end with the process that forks them"
     assert {result.status for result in pool.run(sums(20)[10:])} == {"ok"}
+
+
+def test_processes_may_be_started_before_they_are_needed(pool: Pool) -> None:
+    assert pool.pids == []
+    pool.start()
+    (imports,) = pool.pids
+    pool.start()
+    assert pool.run([EASY])[0].value[0] == "right"
+    assert pool.pids[-1] == imports, "started once"
+
+
+def test_shared_pools_start_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlcotrain.grader.pool._pools", {})
+    asked = [shared_pool(1, timeout, MEMORY) for timeout in (3.0, 4.0)]
+    start_shared_pools()
+    assert all(alive(pool.pids[-1]) for pool in asked)
+    for pool in asked:
+        pool.close()
 
 
 def test_close_leaves_nobody(pool: Pool) -> None:

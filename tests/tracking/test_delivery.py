@@ -28,6 +28,8 @@ def test_delivers_the_whole_folder(
     (folder / "config.yaml").write_text(json.dumps(config | {"tracking": {"uri": "elsewhere"}}))
     write_lines(folder, range(2500))
     (folder / "curves.png").write_bytes(b"png")
+    (folder / "profile.md").write_text("# Where the time goes\n")
+    (folder / "trace.json.gz").write_bytes(b"gz")
     rows = [{"text": "1+1=2", "rewards": {"outcome": 1}}, {"text": "?", "advantage": math.nan}]
     (folder / "rollouts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"te')
     write_result(folder, "failed", "ValueError: the loss is NaN")
@@ -44,7 +46,8 @@ def test_delivers_the_whole_folder(
     assert wanted.items() <= run.data.tags.items()
     assert run.data.tags["reason"] == "ValueError: the loss is NaN"
     files = {file.path for file in client.list_artifacts(run_id)}
-    assert files == {"config.yaml", "curves.png", "result.json", "rollouts.json"}
+    profile = {"profile.md", "trace.json.gz"}
+    assert files == {"config.yaml", "curves.png", "result.json", "rollouts.json"} | profile
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # load_table searches the default tracker
     table = client.load_table(run.info.experiment_id, "rollouts.json", [run_id])
     assert table["text"].tolist() == ["1+1=2", "?"]
