@@ -151,7 +151,24 @@ def _check(config: DictConfig, sweep: DictConfig) -> tuple[dict[str, Any], int]:
     from rlcotrain.build import check_resolved  # heavy, so after what is cheap to refuse
 
     given = plain(config)
-    return given, check_resolved(given).schedule.total
+    steps = check_resolved(given).schedule.total
+    _check_processes(given["hardware"]["gpus"], config.hydra.launcher)
+    return given, steps
+
+
+def _check_processes(gpus: int, launcher: DictConfig) -> None:
+    """ValueError where a point would not get the processes that it is to have."""
+    if launcher.executor != "slurm":
+        if gpus > 1:
+            raise ValueError(
+                f"hardware.gpus={gpus}: a point has one process here; allowed: 1, or a cluster "
+                "(hardware=slurm_h100x8), or a single run under torchrun"
+            )
+    elif gpus != launcher.nodes * launcher.tasks_per_node:
+        raise ValueError(
+            f"hardware.gpus={gpus}: must be the processes of a point, "
+            f"hydra.launcher.nodes={launcher.nodes} x tasks_per_node={launcher.tasks_per_node}"
+        )
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

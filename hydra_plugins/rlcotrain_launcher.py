@@ -6,6 +6,7 @@ only, and no postponed annotations, because Hydra executes plugins outside `sys.
 """
 
 import copy
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,6 +101,8 @@ class RlcotrainLauncher(Launcher):
         """Check all points, run what is not finished, report. Exits with 1 if any point failed."""
         if self.config.launch.detach is True and self.executor != "slurm":
             raise ValueError("launch.detach=true: needs a cluster, as of hardware=slurm_cpu")
+        if "RANK" in os.environ:
+            sys.exit("a sweep starts the processes of its points itself: say it without torchrun")
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())
         given = self.config, self.context, self.task

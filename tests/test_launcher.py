@@ -164,6 +164,12 @@ def test_what_cannot_run_as_asked_is_refused_before_anything_runs(
         ),
         (("launch.detach=true",), "launch.detach=true: needs a cluster, as of hardware=slurm_cpu"),
         (("launch.detach=1",), "launch.detach=1: input should be a valid boolean"),
+        (("hardware.gpus=2",), "hardware.gpus=2: a point has one process here; allowed: 1, or"),
+        (
+            ("hardware=slurm_cpu", "hydra.launcher.nodes=2", "hardware.gpus=2"),
+            "hardware.gpus=2: must be the processes of a point, "
+            "hydra.launcher.nodes=2 x tasks_per_node=2",
+        ),
         (("hydra.launcher.parallel=0",), "hydra.launcher.parallel=0; allowed: 1 or more, or null"),
     ],
 )
@@ -172,3 +178,12 @@ def test_a_launcher_that_cannot_be(
 ) -> None:
     done = launch(conf, tmp_path, *words)
     assert done.returncode == 1 and reason in done.stderr
+
+
+def test_a_sweep_under_torchrun_is_refused_by_each_process(
+    tmp_path: Path, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    done = launch(conf, tmp_path)
+    assert done.returncode == 1 and "say it without torchrun" in done.stderr
+    assert not (tmp_path / "sweep.json").exists()

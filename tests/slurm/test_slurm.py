@@ -84,6 +84,20 @@ def test_disturbed_runs_end_as_if_nothing_had_been(tmp_path: Path, conf: Path) -
         assert taken == list(range(60))
 
 
+def test_a_run_of_two_processes_goes_on_after_a_kill(tmp_path: Path, conf: Path) -> None:
+    words = (*CLUSTER, "hardware.gpus=2", "schedule.steps=40", "checkpoint.every=5")
+    with launching(command(conf, tmp_path, *words)) as launcher:
+        wait_until(lambda: len(jobs(tmp_path)) == 1)
+        ((name, job),) = jobs(tmp_path).items()
+        wait_until(lambda: steps(tmp_path / name) > 8)
+        kill(job)
+        out, err = launcher.communicate(timeout=240)
+    assert launcher.returncode == 0, (out, err)
+    assert slurm.ask([job])[job].restarts == 1
+    taken = lines(tmp_path / name / "metrics.jsonl")
+    assert [line["step"] for line in taken if line["phase"] != "evaluate"] == list(range(40))
+
+
 def test_a_failure_a_death_and_a_cancel_at_a_terminal(tmp_path: Path, conf: Path) -> None:
     """Three points: one raises, one is killed and may not be requeued, one is left running."""
     grid = ("optimizer.lr=1e30,1e-3,1e-4", "optimizer.warmup_steps=0", *ENDLESS)
