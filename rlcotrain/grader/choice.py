@@ -2,11 +2,10 @@
 
 import re
 
-from rlcotrain.grader.answer_tag import tagged_answer
-from rlcotrain.grader.latex import boxed, normal
+from rlcotrain.grader.latex import normal
+from rlcotrain.grader.marked import marked_answers
 from rlcotrain.grader.passage import graded_part
 from rlcotrain.grader.single import Single, nothing, verdict
-from rlcotrain.grader.stated import stated_answer
 from rlcotrain.types import Grade
 
 
@@ -41,14 +40,8 @@ class Choice(Single):
         return self._find(graded_part(text))[1]
 
     def _find(self, text: str) -> tuple[str, str | None]:
-        boxes = boxed(text)
-        places = (
-            ("boxed", normal(boxes[-1][:200]) if boxes else None),
-            ("answer_tag", tagged_answer(text)),
-            ("stated", stated_answer(text)),
-        )
-        for rule, said in places:
-            if said is not None and (match := self._leading.match(said)) is not None:
+        for rule, said in marked_answers(text):
+            if (match := self._leading.match(said)) is not None:
                 return rule, match[1].upper()
         last = text.strip().rpartition("\n")[2]
         if (match := self._alone.fullmatch(last[:100])) is not None:

@@ -1,10 +1,8 @@
 """Last-letter concatenation (arXiv 2201.11903): "Ada Lovelace" gives "ae"."""
 
-from rlcotrain.grader.answer_tag import tagged_answer
-from rlcotrain.grader.latex import boxed, normal
+from rlcotrain.grader.marked import marked_answers
 from rlcotrain.grader.passage import graded_part
 from rlcotrain.grader.single import Single, nothing, verdict
-from rlcotrain.grader.stated import stated_answer
 from rlcotrain.types import Grade
 
 
@@ -33,14 +31,8 @@ def letters(text: str) -> str:
 
 
 def _find(text: str) -> tuple[str, str]:
-    boxes = boxed(text)
-    places = (
-        ("boxed", normal(boxes[-1][:200]) if boxes else None),
-        ("answer_tag", tagged_answer(text)),
-        ("stated", stated_answer(text)),
-    )
-    for rule, said in places:
-        if said is not None and (found := letters(said[:200])):
+    for rule, said in marked_answers(text):
+        if found := letters(said[:200]):
             return rule, found
     words = text.rsplit(maxsplit=1)
     return "last_word", letters(words[-1][:200]) if words else ""
