@@ -24,7 +24,8 @@ from random import Random
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PROMPTS, GROUP, NEW_TOKENS = 16, 8, 64
+PROMPTS, GROUP, NEW_TOKENS = 16, 8, 40
+ASKED = "q: {question}="  # 13 tokens
 STEPS, WARM = 8, 2  # steps a run, of which the first are not counted
 LEARNED = 500  # steps of imitation before anything is measured
 CHARACTERS = string.digits + string.ascii_letters + "+-*=()?.,:;<>/ \n{}\\"
@@ -70,10 +71,11 @@ def report(found: dict[str, list[float]]) -> int:
 
 
 def write_sums(file: Path) -> None:
-    """Sums of two to four numbers, each written out step by step."""
+    """Sums of three numbers, each written out step by step: completions of one length, nearly, so
+    that nothing is gained by how rows are packed."""
     random, rows = Random(5), dict[str, dict[str, str]]()
     while len(rows) < 4000:
-        numbers = [random.randint(1, 50) for _ in range(random.choice((2, 3, 4)))]
+        numbers = [random.randint(10, 50) for _ in range(3)]
         signs = [random.choice("+-") for _ in numbers[1:]]
         question, total, steps = str(numbers[0]), numbers[0], []
         for sign, number in zip(signs, numbers[1:], strict=True):
@@ -123,7 +125,7 @@ def ours(model: Path, folder: Path, where: Path, *words: str) -> list[dict[str, 
     config = compose(
         where,
         *("~experiment", "name=step", "tracking=none", "data=jsonl", f"data.path={sums}"),
-        *("data.solution_field=solution", "data.wording.template='{question}\\n'"),
+        *("data.solution_field=solution", f"data.wording.template='{ASKED}'"),
         *("model=qwen3_0.6b_base", f"model.path={model}", "model.max_length=256"),
         *("model.gradient_checkpointing=false", "model.export_dtype=float32", "grader=math"),
         *(f"sampling.max_tokens={NEW_TOKENS}", "checkpoint.every=100000"),
@@ -161,7 +163,7 @@ def trl_step(model: Path, folder: Path, seed: int) -> float:
     rows = [json.loads(line) for line in (folder / "sums.jsonl").read_text().splitlines()]
     data = Dataset.from_dict(
         {
-            "prompt": [row["question"] + "\n" for row in rows],
+            "prompt": [ASKED.format(question=row["question"]) for row in rows],
             "answer": [row["answer"] for row in rows],
         }
     )
