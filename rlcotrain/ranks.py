@@ -178,8 +178,11 @@ def _adopt_submitit() -> None:
     from submitit import JobEnvironment
     from submitit.helpers import TorchDistributedEnvironment
 
-    if JobEnvironment().num_tasks > 1:
+    job = JobEnvironment()
+    if job.num_tasks > 1:
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        if job.num_nodes == 1:  # a node need not know itself by the name that SLURM has for it
+            os.environ["MASTER_ADDR"] = "127.0.0.1"
 
 
 def _check_count(gpus: int) -> None:

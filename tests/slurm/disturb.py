@@ -1,4 +1,4 @@
-"""What a cluster does to jobs, done on purpose. A job's id is `12_3`."""
+"""What a cluster does to jobs, done on purpose. A job's id is `12_3`, or `12` if it is alone."""
 
 import contextlib
 import os
@@ -44,7 +44,8 @@ KINDS = {"SIGKILL": kill, "scancel --signal": warn, "requeue": requeue, "preempt
 def _processes(job: str) -> list[int]:
     """The training processes of a job, tried for a second: not its script, srun or the mirror."""
     array, _, task = job.partition("_")
-    marks = {f"SLURM_ARRAY_JOB_ID={array}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode()}
+    of_array = {f"SLURM_ARRAY_JOB_ID={array}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode()}
+    marks = of_array if task else {f"SLURM_JOB_ID={job}".encode()}
     for _ in range(10):
         found = []
         for process in Path("/proc").glob("[0-9]*"):
