@@ -45,7 +45,16 @@ SEES_ONLY = {
 SHARED = {
     "data": {"wording", "dataset", "rows", "boxed", "generated", "pass_rates"},
     "grader": {
-        *("answer_tag", "single", "numerals", "passage", "stated", "latex", "minerva_form"),
+        *(
+            "answer_tag",
+            "marked",
+            "single",
+            "numerals",
+            "passage",
+            "stated",
+            "latex",
+            "minerva_form",
+        ),
         *("closed_form", "compared", "pool", "symbolic"),
     },
     "game": {"outcome"},

@@ -34,8 +34,9 @@ def handler() -> Iterator[None]:
 
 
 def test_a_second_warning_does_not_break_into_the_first(tmp_path: Path) -> None:
-    nothing: Any = None
-    job = DelayedSubmission(Point("seed=1", 2, OmegaConf.create(), nothing, nothing))
+    whatever: Any = {"task": None, "context": None, "state": None}
+    point = Point(label="seed=1", steps=2, config=OmegaConf.create(), resolved={}, **whatever)
+    job = DelayedSubmission(point)
     job.set_timeout(600, 3)
     cluster = Cluster()
     paths = JobPaths(tmp_path, job_id="7_3")
