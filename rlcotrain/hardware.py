@@ -1,5 +1,6 @@
 """What a run computes on: device, number format, threads, and how much goes through at once."""
 
+import ctypes
 import os
 import platform
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal
 import torch
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 LIBRARIES = ("torch", "transformers", "peft", "hydra-core", "omegaconf", "mlflow", "numpy")
 
 
@@ -72,6 +74,7 @@ class Hardware:
             raise ValueError("hardware.device=cuda: no GPU is visible here; use hardware=cpu")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         torch.set_num_threads(self.threads)
+        _keep_freed_memory()
         torch.backends.cuda.matmul.allow_tf32 = self.dtype != "float32"
 
     def take_device(self, local_rank: int) -> None:
@@ -96,6 +99,15 @@ class Hardware:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=self.torch_dtype, enabled=self.dtype != "float32")
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library keep what is freed, up to 32 MB a piece, the most that it can. Tensors of
+    some MB come and go many times a step, and pages that were given back are cleared anew."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc
+        libc.mallopt(M_TRIM_THRESHOLD, 2**30)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**25)
 
 
 def versions() -> dict[str, str]:
