@@ -9,7 +9,8 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,7 +28,7 @@ def main(cfg: DictConfig) -> float:
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        _refuse_single_run_on_slurm()
+        _refuse_single_run_on_slurm(cfg.launch.detach)
         # The points of a sweep were planned by the launcher, all together.
         if HydraConfig.get().mode == RunMode.RUN and not plan(cfg, folder):
             _forget_unstarted(folder)
@@ -44,14 +45,25 @@ def main(cfg: DictConfig) -> float:
 
 def explain(error: BaseException) -> str:
     """One line that says what is wrong and, for a key that does not exist, which ones do."""
+    while isinstance(error, InstantiationException | ConfigCompositionException) and isinstance(
+        error.__cause__, ValueError
+    ):
+        error = error.__cause__  # what our own code, or a type, said
     line = " ".join(str(error).split()).partition(" Config search path:")[0]
     if unknown := re.match(r"Could not override '([\w.@/]+)'", line):
         # The key itself may lie deeper than the override, as in reward.weights={typo: 1}.
         key = getattr(error.__cause__, "full_key", None) or unknown[1]
         parent, _, _ = key.rpartition(".")
         words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(unknown[1])]
+        swept = OverridesParser.create().parse_overrides(words)
+        words = [  # of what is swept over, the first
+            f"{word.key_or_group}={next(word.sweep_string_iterator())}"
+            if word.is_sweep_override()
+            else str(word.input_line)
+            for word in swept
+        ]
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose("config", words)
+            config = hydra.compose("config", words, return_hydra_config=True)
         node = OmegaConf.select(config, parent) if parent else config
         keys = (
             [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
@@ -60,10 +72,14 @@ def explain(error: BaseException) -> str:
     return line
 
 
-def _refuse_single_run_on_slurm() -> None:
+def _refuse_single_run_on_slurm(detach: object) -> None:
     """Without -m Hydra asks no launcher: the run would train here, on the login node."""
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.RUN and hydra.launcher.executor == "slurm":
+    if hydra.mode != RunMode.RUN:
+        return
+    if detach is True:
+        raise ValueError("launch.detach=true: a sweep can be left alone, a single run not: add -m")
+    if hydra.launcher.executor == "slurm":
         name = hydra.runtime.choices["hardware"]
         raise ValueError(f"hardware={name}: submits sweeps, also of one point: add -m")
 

@@ -106,13 +106,23 @@ class RlcotrainLauncher(Launcher):
         setup_globals()
         HydraConfig.instance().set_config(self.config.copy())
         given = self.config, self.context, self.task
-        names, points = compose(*given, job_overrides, initial_job_idx)
-        if self.config.dry_run:
-            self._say_plan(points)
-            return []
-        with self._alone():
-            self._launch(points)
+        with self._nothing_left():
+            names, points = compose(*given, job_overrides, initial_job_idx)
+            if self.config.dry_run:
+                self._say_plan(points)
+                return []
+            with self._alone():
+                self._launch(points)
         return [self._return(name, words) for name, words in zip(names, job_overrides, strict=True)]
+
+    @contextmanager
+    def _nothing_left(self, *ours: str) -> Iterator[None]:
+        """Where nothing was started no folder stays behind; Hydra has written a file there."""
+        try:
+            yield
+        finally:
+            if {file.name for file in self.folder.glob("*")} <= {"multirun.yaml", *ours}:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -127,7 +137,8 @@ class RlcotrainLauncher(Launcher):
                     f"{self.folder}: another launch is at this sweep; let it end, or choose "
                     "another name with sweep=NAME"
                 )
-            yield
+            with self._nothing_left("sweep.lock"):
+                yield
 
     def _launch(self, points: Mapping[str, Point]) -> None:
         """Run what is not finished and report. Exits with 1 if any point failed."""
@@ -163,8 +174,6 @@ class RlcotrainLauncher(Launcher):
             name: point for name, point in points.items() if not sweep.finished(self.folder / name)
         }
         print(f"{self.folder}: {len(points)} points, {len(points) - len(todo)} finished already")
-        if [file.name for file in self.folder.iterdir()] == ["multirun.yaml"]:  # Hydra's own
-            shutil.rmtree(self.folder)
         if todo:
             self._planner.say(todo)
 

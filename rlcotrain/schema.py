@@ -83,6 +83,14 @@ def _check_tables(config: Mapping[str, Any]) -> None:
         _check_keys(table, config[table], tuple(hints))
         for key, hint in hints.items():
             _check_value(f"{table}.{key}", config[table][key], hint)
+    for key in ("max_usd", "max_gpu_hours", "phase_usd"):
+        limit = config["budget"][key]
+        if limit is not None and limit < 0:
+            raise ValueError(f"budget.{key}={limit:g}: must be 0 or more, or null for no limit")
+    if "/" in str(config["sweep"]):  # `make sync` and estimates look below multirun
+        raise ValueError(
+            f"sweep={config['sweep']}: must be a name; another place is hydra.sweep.dir=FOLDER"
+        )
     stop = config["sampling"]["stop"]
     _check_value("sampling.stop", stop, list[str])
     called = config["sampling"] | {"stop": tuple(stop), "_target_": "rlcotrain.types.Sampling"}

@@ -48,6 +48,7 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
         ("loss=nope", r"In 'config': Could not find 'loss/nope' .*: cispo .* grpo .*"),
         ("optimizer.foo=1", r"optimizer\.foo: no such key; optimizer is algorithm, lr, .*"),
         ("foo=1", r"foo: no such key; there is .*seed, folder.*"),
+        ("launch.detach=true", r"launch\.detach=true: a sweep can be left alone, .*: add -m"),
         ("optimizer.lr=[", r"no viable alternative at input '\['.*"),
     ],
 )

@@ -81,7 +81,8 @@ def _accounted(ids: Collection[str]) -> dict[str, Job]:
 
 def _job(state: str, status: str, reason: str, restarts: int) -> Job:
     if state in ENDED:
-        words = f"{DIED}: SLURM says {state}, exit status {status}"
+        how = "cancelled" if state == "CANCELLED" else DIED
+        words = f"{how}: SLURM says {state}, exit status {status}"
         return Job(state="ended", words=words, restarts=restarts)
     if state in WAITING:
         lasting = reason.replace("_", "").replace(" ", "") in HOPELESS

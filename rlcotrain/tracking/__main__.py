@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rlcotrain.tracking.mirror import follow, sync
 
+USUAL = ("outputs", "multirun")  # which the first run or sweep makes
 USAGE = "usage: python -m rlcotrain.tracking sync ROOT... | follow FOLDER"
 
 
@@ -13,6 +14,9 @@ def main(words: list[str]) -> int:
         case ["follow", folder]:
             return follow(Path(folder))
         case ["sync", *roots] if roots:
+            if missing := [root for root in roots if root not in USUAL and not Path(root).is_dir()]:
+                print(f"error: no such folder: {', '.join(missing)}", file=sys.stderr)
+                return 2
             return sync(map(Path, roots))
     print(USAGE, file=sys.stderr)
     return 2

@@ -42,7 +42,7 @@ def test_states_come_from_squeue_and_of_older_jobs_from_sacct(commands: Path) ->
     assert found["7_1"] == Job(state="queued")
     assert found["7_2"] == Job(state="queued", words="launch_failed_requeued_held", hopeless=True)
     assert found["7_3"] == Job(state="ended", words=f"{DIED}: SLURM says FAILED, exit status 1")
-    assert found["7_4"].words == f"{DIED}: SLURM says CANCELLED, exit status 0:15"
+    assert found["7_4"].words == "cancelled: SLURM says CANCELLED, exit status 0:15"
     assert found["7_5"].words == f"{DIED}: SLURM says OUT_OF_MEMORY, exit status 0:125"
     assert found["7_6"].words == f"{DIED}: SLURM knows nothing of it any more"
     assert found["9"].state == "running"
