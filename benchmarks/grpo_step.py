@@ -1,7 +1,7 @@
 """What a GRPO step costs beside TRL's GRPOTrainer.  python benchmarks/grpo_step.py [RUNS]
 
 The work of both: a Qwen3 of 0.8M parameters (hidden 128, 4 layers, 84 tokens) that has learned to
-write out sums, 16 prompts x 8 samples of some 13 + 29 tokens, float32, one thread. CPU seconds a
+write out sums, 16 prompts x 8 samples of some 12 + 29 tokens, float32, one thread. CPU seconds a
 step, everything from prompts to weights, in turns within one process; the ratio is of the medians
 over RUNS runs of STEPS steps each. Needs pip install 'rlcotrain[bench]'.
 
@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PROMPTS, GROUP, NEW_TOKENS = 16, 8, 40
-ASKED = "q: {question}="  # 13 tokens
+ASKED = "q: {question}="  # 12 tokens
 STEPS, WARM = 8, 2  # steps a run, of which the first are not counted
 LEARNED = 500  # steps of imitation before anything is measured
 CHARACTERS = string.digits + string.ascii_letters + "+-*=()?.,:;<>/ \n{}\\"
