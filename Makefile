@@ -39,7 +39,7 @@ ledger: $(READY) ## Show what each phase of the experiment plan has used
 	$(BIN)/python -m rlcotrain.plan.ledger
 
 bench: $(READY) ## Measure learning over seeds; takes minutes
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/learning.py
 
 clean: ## Remove .venv and caches; runs, sweeps and mlflow.db stay
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> float:
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        _refuse_single_run_on_slurm(cfg.launch.detach)
+        _refuse_what_is_for_sweeps(cfg.launch.detach)
         # The points of a sweep were planned by the launcher, all together.
         if HydraConfig.get().mode == RunMode.RUN and not plan(cfg, folder):
             _forget_unstarted(folder)
@@ -72,8 +72,9 @@ def explain(error: BaseException) -> str:
     return line
 
 
-def _refuse_single_run_on_slurm(detach: object) -> None:
-    """Without -m Hydra asks no launcher: the run would train here, on the login node."""
+def _refuse_what_is_for_sweeps(detach: object) -> None:
+    """Without -m Hydra asks no launcher: the run would train here, in front of the user, also
+    where hardware names a cluster."""
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.RUN:
         return

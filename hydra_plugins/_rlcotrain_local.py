@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra_plugins._rlcotrain_points import Point, PointFailed
 from rlcotrain.snapshot import environment
-from rlcotrain.sweep.job import Job
+from rlcotrain.sweep.job import DIED, Job
 from rlcotrain.sweep.standing import raised
 
 if TYPE_CHECKING:
@@ -85,5 +85,4 @@ def _job(job: submitit.Job[None]) -> Job:
     if job.paths.result_pickle.exists():
         words = raised(job.paths.result_pickle) or "it ended without a result"
         return Job(state="ended", words=words)
-    reason = f"died without a result (killed, or out of memory?), see {job.paths.stdout}"
-    return Job(state="ended", words=reason)
+    return Job(state="ended", words=f"{DIED}, see {job.paths.stdout}")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+DIED = "died without a result (killed, or out of memory?)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from rlcotrain.sweep.job import Job
+from rlcotrain.sweep.job import DIED, Job
 
 TIMEOUT_S = 60.0
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REVOKED"}
@@ -23,7 +23,6 @@ HOPELESS = {
     *("JobHeldAdmin", "PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed"),
     *("launchfailedrequeuedheld", "ReservationDeleted"),
 }
-DIED = "died without a result (killed, or out of memory?)"
 FORMAT = "JobArrayID:40,State:24,RestartCnt:12,exit_code:12,Reason:120"
 
 

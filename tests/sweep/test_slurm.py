@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rlcotrain.sweep.job import Job
-from rlcotrain.sweep.slurm import DIED, SlurmSilent, Watcher, ask
+from rlcotrain.sweep.job import DIED, Job
+from rlcotrain.sweep.slurm import SlurmSilent, Watcher, ask
 
 QUEUE = """
 7_0     RUNNING      2   0    None
