@@ -62,7 +62,7 @@ def main() -> int:
 
 def cost(model: torch.nn.Module, rows: list[Rollout], budget: int, shared: bool) -> Cost:
     """One forward and backward pass through all rows."""
-    machine = hardware(micro_batch_tokens=budget, share_prompts=shared, logprob_chunk=1024)
+    machine = hardware(micro_batch_tokens=budget, share_prefixes=shared, logprob_chunk=1024)
     weights = [np.full(len(row.token_ids), 1e-3, np.float32) for row in rows]
     positions = tokens = batches = 0
     began = time.process_time()

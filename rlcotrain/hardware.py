@@ -1,8 +1,11 @@
 """What a run computes on: device, number format, threads, and how much goes through at once."""
 
 import ctypes
+import gc
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
@@ -23,7 +26,7 @@ class Hardware:
     dtype: of the arithmetic, by autocast; weights and optimizer state stay float32.
     threads: CPU threads; runs are reproducible to the bit at a given number.
     micro_batch_tokens: padded tokens of one forward and backward pass.
-    share_prompts: whether the prompt of several completions goes through the model once an update.
+    share_prefixes: whether what rows about one problem begin with alike is read once an update.
     skip_zero_advantages: whether rows that cannot change the gradient are left out of the update.
     logprob_chunk: tokens whose [tokens, V] float32 logits are worked on at once.
     engine_rows, engine_tokens: rows decoded together, and tokens their cache has room for.
@@ -36,7 +39,7 @@ class Hardware:
     dtype: Dtype
     threads: int
     micro_batch_tokens: int
-    share_prompts: bool
+    share_prefixes: bool
     skip_zero_advantages: bool
     logprob_chunk: int
     engine_rows: int
@@ -108,6 +111,19 @@ def _keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):  # glibc
         libc.mallopt(M_TRIM_THRESHOLD, 2**30)
         libc.mallopt(M_MMAP_THRESHOLD, 2**25)
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """While this lasts, garbage collection leaves out what is there now. Libraries hold some hundred
+    thousand objects for good, and every full collection looked at all of them: 40 ms, once a step.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rlcotrain.build import build, build_agents, check, resolved
 from rlcotrain.conversations import write_conversations
 from rlcotrain.grader.pool import start_shared_pools
-from rlcotrain.hardware import versions
+from rlcotrain.hardware import settled, versions
 from rlcotrain.model.agents import Agents
 from rlcotrain.parts import Parts
 from rlcotrain.plan import ledger, lives
@@ -144,7 +144,7 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[st
         for name, policy in built.policies.items():
             every, trained = policy.num_parameters
             say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
-        with _profile(cfg, parts, built):
+        with _profile(cfg, parts, built), settled():
             result = train(built)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"

@@ -200,6 +200,7 @@ class UpdateStats:
     lr: float
     num_tokens: int  # trained tokens, each counted once per epoch
     padding_fraction: float  # of all positions that went through the model
+    shared_fraction: float  # of the tokens of its rows, those that were read for another row
     rows_skipped: int  # without an advantage, left out where that changes no gradient
     optimizer_steps: int
     seconds: float

@@ -30,12 +30,13 @@ def said(text: str, problem: Problem, peers: str = "p", stop: Stop = "stop") -> 
 def spoken(
     prompt: Sequence[int], completion: Sequence[int], peers: str = "p", **changes: Any
 ) -> Rollout:
-    """A row of these token ids, every one sampled; `changes` are fields of a Rollout."""
+    """A row of these token ids, every one sampled, about a problem named as its peers are;
+    `changes` are fields of a Rollout."""
     length = len(completion)
     fields: dict[str, Any] = {
         "role": "generator",
         "policy": "generator",
-        "problem": Problem(id="made/1", question="?"),
+        "problem": Problem(id=peers, question="?"),
         "peers": peers,
         "episode": peers,
         "prompt_ids": np.array(prompt, np.int32),

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A room imports from lower floors only, so never from a neighbour.
 FLOORS = (
     {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen", "schema"},
+    {"decoder"},
     {"ranks", "loss", "data", "grader", "reward", "engine", "grades"},
     {"model"},
     {"verifier"},
@@ -37,7 +38,8 @@ SEES_ONLY = {
     "data": GROUND,
     "grader": GROUND,
     "reward": GROUND,
-    "engine": {"rlcotrain.types", "rlcotrain.seeds"},  # token ids only, never text
+    "decoder": set(),  # token ids and tensors
+    "engine": {"rlcotrain.types", "rlcotrain.seeds", "rlcotrain.decoder"},  # never text
     "verifier": {*GROUND, "rlcotrain.grader"},
     "game": {*GROUND, "rlcotrain.verifier", "rlcotrain.model.agents", "rlcotrain.data.wording"},
 }
@@ -65,7 +67,7 @@ HOMES = {
     "submitit": {"launcher", "ranks"},
     "mlflow": {"tracking"},
     "vllm": {"engine"},
-    "transformers": {"model", "engine"},
+    "transformers": {"model", "engine", "decoder"},
     "peft": {"model", "engine"},
     "datasets": {"data"},
     "reasoning_gym": {"data", "grader"},
@@ -81,6 +83,7 @@ HOMES = {
         "loss",
         "model",
         "engine",
+        "decoder",
         "hardware",
         "ranks",
         "checkpoint",
@@ -183,13 +186,7 @@ def test_narrow_rooms_see_only_what_they_may() -> None:
 
 
 def test_only_agents_join_model_and_engine() -> None:
-    joined = {
-        f.module
-        for f in OURS
-        if room(f.module) == "model"
-        and room(f.target) == "engine"
-        and f.target != "rlcotrain.engine.head"  # the one head that both sides score with
-    }
+    joined = {f.module for f in OURS if room(f.module) == "model" and room(f.target) == "engine"}
     assert joined <= {"rlcotrain.model.agents"}
 
 

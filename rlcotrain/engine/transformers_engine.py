@@ -1,8 +1,8 @@
 """Batched decoding with a transformers model on the device it trains on.
 
-Prompts stand at the left with their padding behind them, so the cache of a row is [prompt, hole,
-completion]: holes are masked by position and no row ever attends to nothing. Rows of like prompt
-length share a batch, a prompt of several samples is read once, finished rows leave the batch.
+What prompts begin with alike is read once, and so is what samples of one prompt say alike: rows
+are lines of text until they part. The cache of a line may have holes, which it does not see. Rows
+of like prompt length share a batch, finished rows leave it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rlcotrain.engine.cache import RowCache, one_query
+from rlcotrain.decoder.cache import LineCache, one_query
 from rlcotrain.engine.draw import draw_tokens, uniforms
-from rlcotrain.engine.head import head_logits
+from rlcotrain.decoder.head import head_logits
+from rlcotrain.decoder.read import read_prompts
+from rlcotrain.decoder.step import is_plain, step
+from rlcotrain.decoder.trie import families
 from rlcotrain.types import Completion, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Rows are taken out of the cache when this share of them has finished: each removal copies it.
+# Lines are taken out of the cache when this share of them is done: each removal copies it.
 COMPACT_SHARE = 0.25
 
 
@@ -70,9 +73,10 @@ class TransformersEngine:
         seeds: Sequence[int],
         sampling: Sampling,
     ) -> list[Completion]:
-        """One completion a prompt, in order. Equal prompts are read once."""
+        """One completion a prompt, in order. What is equal up to some token is read once."""
         speaker = self.speakers[policy]
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i].tobytes()))
+        groups = sorted(families(prompts), key=lambda group: max(len(prompts[i]) for i in group))
+        order = [i for group in groups for i in group]
         done: list[Completion | None] = [None] * len(prompts)
         training = speaker.module.training
         speaker.module.eval()
@@ -90,7 +94,11 @@ class TransformersEngine:
 
 
 class _Decode:
-    """One batch on its way from prompts to completions."""
+    """One batch on its way from prompts to completions.
+
+    Rows that have said the same so far are one line of text, which the model reads once: `line`
+    says of every row that goes on which one.
+    """
 
     def __init__(
         self,
@@ -110,89 +118,89 @@ class _Decode:
 
     def run(self) -> list[Completion]:
         """Decode until every row has stopped or is at its limit."""
-        rows = np.arange(len(self.prompts))  # the rows still in the batch
         hidden = self._prefill()
         with one_query(self.speaker.module):
-            self._decode(rows, hidden)
+            self._decode(hidden)
         return [self._completion(row) for row in range(len(self.prompts))]
 
-    def _decode(self, rows: np.ndarray, hidden: torch.Tensor) -> None:
+    def _prefill(self) -> torch.Tensor:
+        """Read the distinct prompts, each a line; returns their last hidden states [lines, H]."""
+        distinct = {prompt.tobytes(): prompt for prompt in self.prompts}
+        number = {text: k for k, text in enumerate(distinct)}
+        self.line = np.array([number[prompt.tobytes()] for prompt in self.prompts])
+        self.plain = is_plain(self.speaker.module)
+        hidden, *read = read_prompts(self.speaker.module, list(distinct.values()))
+        self.cache = LineCache(*read, most=len(self.prompts))
+        return hidden
+
+    def _decode(self, hidden: torch.Tensor) -> None:
+        rows = np.arange(len(self.prompts))  # that go on
         for position in range(self.sampling.max_tokens):
-            logits = head_logits(self.speaker.module, hidden)
+            line = torch.from_numpy(self.line).to(hidden.device)
+            logits = head_logits(self.speaker.module, hidden)[line]
             drawn, logprobs = draw_tokens(
                 logits, self.sampling, uniforms(self.seeds[rows], position)
             )
-            self.token_ids[rows, position] = drawn.cpu().numpy()
+            token_ids = drawn.cpu().numpy()
+            self.token_ids[rows, position] = token_ids
             self.logprobs[rows, position] = logprobs.cpu().numpy()
             live = self._mark_stopped(rows, position)
-            if not live.any() or position + 1 == self.sampling.max_tokens:
+            rows, self.line = rows[live], self.line[live]
+            if not len(rows) or position + 1 == self.sampling.max_tokens:
                 break
-            if (~live).mean() >= COMPACT_SHARE:
-                left = torch.from_numpy(np.nonzero(live)[0]).to(drawn.device)
-                rows, drawn = rows[live], drawn[left]
-                self._keep(left)
-            hidden = self._advance(drawn, position)
+            hidden = self._advance(self._go_on(token_ids[live]))
 
-    def _prefill(self) -> torch.Tensor:
-        """Read every distinct prompt once; returns the last hidden state of every row [B, H]."""
-        from transformers import DynamicCache
+    def _go_on(self, token_ids: np.ndarray) -> torch.Tensor:
+        """Give every row the line that it goes on with; returns the next token of each line."""
+        alike, first, back = np.unique(
+            self.line.astype(np.int64) << 32 | token_ids, return_index=True, return_inverse=True
+        )
+        source, said = self.line[first], token_ids[first]
+        device, lines = self.speaker.module.device, self.cache.lines
+        stays = np.append(True, source[1:] != source[:-1])  # one of those that go on from a line
+        if 1 - stays.sum() / lines >= COMPACT_SHARE:
+            self.cache.keep(torch.from_numpy(source).to(device), most=len(self.line))
+            self.line = back
+            return torch.from_numpy(said).to(device)
+        target = source.copy()
+        if not stays.all():
+            free = np.setdiff1d(np.arange(lines + len(alike)), source[stays])
+            target[~stays] = free[: (~stays).sum()]
+            lines = max(lines, int(target.max()) + 1)
+            pair = (torch.from_numpy(which[~stays]).to(device) for which in (source, target))
+            self.cache.fork(*pair, lines)
+        self.line = target[back]
+        newest = np.zeros(lines, said.dtype)  # a line that nobody goes on with says what it may
+        newest[target] = said
+        return torch.from_numpy(newest).to(device)
 
-        module = self.speaker.module
-        distinct = list({prompt.tobytes(): prompt for prompt in self.prompts}.values())
-        place = {prompt.tobytes(): k for k, prompt in enumerate(distinct)}
-        lengths = np.array([len(prompt) for prompt in distinct])
-        ids = np.zeros((len(distinct), lengths.max()), np.int64)
-        for k, prompt in enumerate(distinct):
-            ids[k, : len(prompt)] = prompt
-        read = DynamicCache(config=module.config)
-        hidden = module.get_decoder()(
-            input_ids=torch.from_numpy(ids).to(module.device),
-            past_key_values=read,
-            use_cache=True,
-        ).last_hidden_state
-        last = hidden[torch.arange(len(distinct)), torch.from_numpy(lengths - 1)]
-        index = torch.tensor([place[prompt.tobytes()] for prompt in self.prompts])
-        index = index.to(module.device)
-        self.prompt_lengths = torch.from_numpy(lengths).to(module.device)
-        self.width = int(lengths.max())
-        keys, values, *_ = zip(*read, strict=True)
-        self.cache = RowCache(keys, values)
-        self._keep(index)
-        rows: torch.Tensor = last[index]
-        return rows
-
-    def _advance(self, drawn: torch.Tensor, position: int) -> torch.Tensor:
-        """Read the drawn tokens; returns the hidden state behind them [B, H]."""
-        slots = torch.arange(self.cache.step(), device=drawn.device)
-        prompt = slots < self.prompt_lengths[:, None]
-        completion = (slots >= self.width) & (slots <= self.width + position)
+    def _advance(self, newest: torch.Tensor) -> torch.Tensor:
+        """Read a token of every line; returns the hidden states behind them [lines, H]."""
+        seen = self.cache.step()
+        if self.plain:
+            return step(self.speaker.module, newest, seen, self.cache)
         output = self.speaker.module.get_decoder()(
-            input_ids=drawn[:, None],
-            attention_mask=torch.where(prompt | completion, 0.0, -torch.inf)[:, None, None],
-            position_ids=(self.prompt_lengths + position)[:, None],
+            input_ids=newest[:, None],
+            attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None, None],
+            position_ids=seen.sum(-1, keepdim=True) - 1,
             past_key_values=self.cache,
             use_cache=True,
         )
-        return output.last_hidden_state[:, -1]  # type: ignore[no-any-return]
+        hidden: torch.Tensor = output.last_hidden_state[:, -1]
+        return hidden
 
     def _mark_stopped(self, rows: np.ndarray, position: int) -> np.ndarray:
-        """Note rows whose newest token ends them; returns which of `rows` still run."""
+        """Note which rows the newest token ends; returns which go on."""
         newest = self.token_ids[rows, position]
         ended = np.isin(newest, self.speaker.stop_ids)
         if self.sampling.stop:
             suspects = self.speaker.may_stop(self.sampling.stop)[newest] & ~ended
-            for k in np.nonzero(suspects & ~self.stopped[rows])[0]:
+            for k in np.nonzero(suspects)[0]:
                 text = self.speaker.decode(self.token_ids[rows[k], : position + 1])
                 ended[k] = any(mark in text for mark in self.sampling.stop)
-        newly = rows[ended & ~self.stopped[rows]]
-        self.lengths[newly] = position + 1
-        self.stopped[newly] = True
-        return ~self.stopped[rows]  # type: ignore[no-any-return]
-
-    def _keep(self, index: torch.Tensor) -> None:
-        """Go on with these rows of the batch."""
-        self.cache.keep(index)
-        self.prompt_lengths = self.prompt_lengths[index]
+        self.lengths[rows[ended]] = position + 1
+        self.stopped[rows[ended]] = True
+        return ~ended  # type: ignore[no-any-return]
 
     def _completion(self, row: int) -> Completion:
         length = self.lengths[row]

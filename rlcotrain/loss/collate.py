@@ -11,6 +11,7 @@ from rlcotrain.types import Batch, Rollout
 
 Aggregation = Literal["sequence", "token", "constant"]
 MOST_PADDING = 0.05  # of a micro-batch, below its budget: more, smaller ones cost less than padding
+A_PASS = 48  # tokens that cost as much as a further micro-batch does by itself, on a CPU
 
 
 def token_weights(
@@ -58,14 +59,13 @@ def split_minibatches(
     return [[index for k in part for index in groups[keys[k]]] for part in parts]
 
 
-def split_micro_batches(rows: Sequence[Rollout], token_budget: int) -> list[list[int]]:
-    """Row numbers of micro-batches: rows of like length together, padded size within the budget,
-    and of that at most MOST_PADDING padding.
+def split_micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Numbers of what goes through the model together: like lengths, padded size within the budget
+    and of that at most MOST_PADDING padding, or so little that a pass more would cost as much.
 
-    Raises ValueError if one row alone is longer than the budget.
+    Raises ValueError if one length alone is above the budget.
     """
-    lengths = [len(row.prompt_ids) + len(row.token_ids) for row in rows]
-    order = sorted(range(len(rows)), key=lambda index: (-lengths[index], index))
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     if order and lengths[order[0]] > token_budget:
         raise ValueError(
             f"hardware.micro_batch_tokens={token_budget}: must be at least the longest row, "
@@ -75,30 +75,13 @@ def split_micro_batches(rows: Sequence[Rollout], token_budget: int) -> list[list
     width = tokens = 0  # of the newest micro-batch; its first row is its longest
     for index in order:
         size = width * (len(batches[-1]) + 1) if batches else 0
-        full = size > token_budget or tokens + lengths[index] < (1 - MOST_PADDING) * size
-        if not batches or full:
+        padding = size - tokens - lengths[index]
+        if not batches or size > token_budget or padding > max(MOST_PADDING * size, A_PASS):
             batches.append([])
             width, tokens = lengths[index], 0
         batches[-1].append(index)
         tokens += lengths[index]
     return batches
-
-
-def split_by_prompt(rows: Sequence[Rollout], token_budget: int) -> list[list[int]]:
-    """Row numbers of chunks: rows of one prompt together, the chunk's distinct prompts, padded,
-    within the budget. Prompts of like length stand together."""
-    groups: dict[bytes, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(row.prompt_ids.tobytes(), []).append(index)
-    chunks: list[list[int]] = []
-    count = width = 0  # prompts of the newest chunk; its first is its longest
-    for group in sorted(groups.values(), key=lambda g: (-len(rows[g[0]].prompt_ids), g[0])):
-        if not chunks or width * (count + 1) > token_budget:
-            chunks.append([])
-            count, width = 0, len(rows[group[0]].prompt_ids)
-        chunks[-1] += group
-        count += 1
-    return chunks
 
 
 def collate(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from rlcotrain.engine.head import head_logits
+from rlcotrain.decoder.head import head_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,38 +29,38 @@ def token_logprobs(
     """
     assert not scored_BL[:, 0].any(), "a first token has no prediction: prompts are never empty"
     hidden_BLH = _decoder(model)(input_ids=token_ids_BL[:, :-1], use_cache=False).last_hidden_state
+    behind_BL = scored_BL[:, 1:]
     scores = score_hidden(
         model,
-        hidden_BLH,
-        token_ids_BL[:, 1:],
-        scored_BL[:, 1:],
-        temperature_B,
+        hidden_BLH[behind_BL],
+        token_ids_BL[:, 1:][behind_BL],
+        temperature_B[:, None].expand_as(behind_BL)[behind_BL],
         chunk,
         entropy_grad,
     )
-    logprobs_BL, entropy_BL = (torch.nn.functional.pad(score, (1, 0)) for score in scores)
+    logprobs_BL, entropy_BL = (spread(score, scored_BL) for score in scores)
     return logprobs_BL, entropy_BL
+
+
+def spread(scores_N: torch.Tensor, scored_BL: torch.Tensor) -> torch.Tensor:
+    """[B, L]: scores of the N scored tokens, row after row, where these stand; 0 elsewhere."""
+    return torch.zeros_like(scored_BL, dtype=torch.float32).masked_scatter(scored_BL, scores_N)
 
 
 def score_hidden(
     model: PreTrainedModel,
-    hidden_BLH: torch.Tensor,
-    token_ids_BL: torch.Tensor,
-    scored_BL: torch.Tensor,
-    temperature_B: torch.Tensor,
+    hidden_NH: torch.Tensor,
+    targets_N: torch.Tensor,
+    temperature_N: torch.Tensor,
     chunk: int,
     entropy_grad: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same from hidden states, of which index t is the one that predicts token t."""
-    hidden_NH, targets_N = hidden_BLH[scored_BL], token_ids_BL[scored_BL]
-    temperature_N = temperature_B[:, None].expand_as(scored_BL)[scored_BL]
+    """The same [N] of single tokens, each from the hidden state that predicts it."""
     weights = [p for p in model.get_output_embeddings().parameters() if p.requires_grad]
     scores: tuple[torch.Tensor, torch.Tensor] = _Scores.apply(  # type: ignore[no-untyped-call]
         model, chunk, entropy_grad, hidden_NH, targets_N, temperature_N, *weights
     )
-    zeros_BL = torch.zeros_like(token_ids_BL, dtype=torch.float32)
-    logprobs_BL, entropy_BL = (zeros_BL.masked_scatter(scored_BL, score) for score in scores)
-    return logprobs_BL, entropy_BL
+    return scores
 
 
 class _Scores(torch.autograd.Function):

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from rlcotrain.decoder.read import read_tries
 from rlcotrain.hardware import Hardware
 from rlcotrain.loss.collate import collate
 from rlcotrain.model.logprobs import token_logprobs
 from rlcotrain.model.plan import Chunk
-from rlcotrain.model.shared_prompts import SharedPrompts, read_prompts
+from rlcotrain.model.prefixes import SharedPrefixes
 from rlcotrain.types import Batch, Rollout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Positions that went through the model, and how many of them held a token: the rest is padding.
-Read = tuple[int, int]
+
+class Fed(NamedTuple):
+    """What went through the model."""
+
+    positions: int
+    tokens: int  # the rest is padding
+    asked: int  # tokens of the rows, as if each had been read by itself
+
+
 # Numbers of the rows, the rows, their log-probabilities and entropy [B, L], what was read for them.
-Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor, Read]
+Pass = tuple[list[int], Batch, torch.Tensor, torch.Tensor, Fed]
 
 
 def passes(
     model: PreTrainedModel,
     forward: Callable[..., Any],
     chunks: Sequence[Chunk],
-    share: bool,
     rows: Sequence[Rollout],
     weights: Sequence[np.ndarray],
     old: Sequence[np.ndarray] | None,
@@ -40,47 +47,44 @@ def passes(
 
     forward: calls a function of `model` that needs its weights. An empty micro-batch is a pass of a
     row that scores nothing; its numbers are none.
-    share: prompts of several completions go through the model once, chunk by chunk; such a batch
-    holds completions only, and to go on behind a chunk is to take its gradients through its
-    prompts: every pass is for one backward, before the next is asked for.
+    A chunk that shares beginnings reads them once; its batches hold completions only, and to go on
+    behind it is to take its gradients through them: every pass is for one backward, before the next
+    is asked for.
     """
     device = hardware.torch_device
     idle = min(range(len(rows)), key=lambda i: len(rows[i].prompt_ids) + len(rows[i].token_ids))
     for chunk in chunks:
-        prompts: SharedPrompts | None = None
-        place: dict[bytes, int] = {}
+        prefixes: SharedPrefixes | None = None
         positions = tokens = 0
-        if share:
-            for i in chunk.rows or [idle]:
-                place.setdefault(rows[i].prompt_ids.tobytes(), len(place))
-            distinct = [np.frombuffer(text, np.int32) for text in place]
+        if chunk.tries:
             with hardware.autocast():
-                prompts = SharedPrompts(model, *forward(read_prompts, model, distinct, device))
-            if chunk.rows:
-                positions, tokens = len(distinct) * max(map(len, distinct)), sum(map(len, distinct))
+                read = forward(read_tries, model, chunk.tries, device)
+            prefixes = SharedPrefixes(model, read)
+            positions, tokens = read[0].shape[:2].numel(), sum(map(len, chunk.tries))
         for part in chunk.parts:
-            numbers = part or [idle]
+            numbers = part or [next(iter(chunk.homes), idle)]
             lines = [rows[i] for i in numbers]
             if not part:
                 lines = [replace(row, mask=np.zeros_like(row.mask)) for row in lines]
-            if share:
+            if prefixes is not None:
                 lines = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in lines]
             batch = collate(
                 lines, [weights[i] for i in numbers], old and [old[i] for i in numbers], device
             )
-            given = batch.token_ids_BL, batch.scored_BL, batch.temperature_B
-            options = hardware.logprob_chunk, entropy_grad
+            homes = [chunk.homes[i] for i in numbers] if prefixes is not None else []
+            how = batch.scored_BL, batch.temperature_B, hardware.logprob_chunk, entropy_grad
             with hardware.autocast():
-                if prompts is None:
-                    scores = forward(token_logprobs, model, *given, *options)
+                if prefixes is None:
+                    scores = forward(token_logprobs, model, batch.token_ids_BL, *how)
                 else:
-                    which = [place.get(rows[i].prompt_ids.tobytes(), 0) for i in numbers]
-                    which_B = torch.tensor(which, device=device)
-                    scores = forward(prompts.token_logprobs, which_B, *given, *options)
-            if part:  # what is there for company is no work
-                positions += batch.token_ids_BL.numel()
-                tokens += sum(len(row.prompt_ids) + len(row.token_ids) for row in lines)
-            yield part, batch, *scores, (positions, tokens)
-            positions = tokens = 0
-        if prompts is not None:
-            prompts.backward()
+                    scores = forward(prefixes.token_logprobs, lines, homes, *how)
+            fed = Fed(0, 0, 0)  # what is there for company is no work
+            if part:
+                own = [len(home.tail) for home in homes]
+                own = own or [len(row.prompt_ids) + len(row.token_ids) for row in lines]
+                positions, tokens = positions + len(own) * max(own), tokens + sum(own)
+                fed = Fed(positions, tokens, sum(own) + sum(len(home.path) for home in homes))
+                positions = tokens = 0
+            yield part, batch, *scores, fed
+        if prefixes is not None:
+            prefixes.backward()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from rlcotrain.loss.collate import split_by_prompt, split_micro_batches
+from rlcotrain.decoder.trie import Trie, grow
+from rlcotrain.loss.collate import split_micro_batches
+from rlcotrain.model.prefixes import Home
 from rlcotrain.types import Rollout
 
 
 @dataclass
 class Chunk:
-    """Row numbers in their order, and the same as micro-batches. An empty one is for company."""
+    """Row numbers as micro-batches; an empty one is for company. Where beginnings are shared: the
+    trees that are read before them, and where each row stands."""
 
-    rows: list[int]
     parts: list[list[int]]
+    tries: list[Trie] = field(default_factory=list)
+    homes: dict[int, Home] = field(default_factory=dict)
 
 
 def plan(
@@ -24,42 +28,82 @@ def plan(
 ) -> list[Chunk]:
     """The part of process `rank` of `size`: micro-batches of at most `budget` padded tokens.
 
-    share: the rows of a chunk read their prompts together. All processes get as many chunks and
-    micro-batches, since those that share weights run every layer together.
+    share: what rows about one problem begin with alike is read once. All processes get as many
+    chunks and micro-batches, since those that share weights run every layer together.
+    Raises ValueError if a row is longer than the budget.
     """
-    plans = [_chunks(rows, part, budget, share) for part in _split_over_ranks(rows, size)]
+    plans = [
+        _chunks(rows, part, budget, share, alone=size == 1)
+        for part in _split_over_ranks(rows, size)
+    ]
     mine = plans[rank]
-    mine += [Chunk([], []) for _ in range(max(map(len, plans)) - len(mine))]
-    for place, chunk in enumerate(mine):
+    shortest = min(range(len(rows)), key=lambda i: _length(rows[i]))
+    for place in range(max(map(len, plans))):
+        if place == len(mine):
+            mine += _chunks(rows, [shortest], budget, share, alone=False)
+            mine[place].parts = []
         longest = max(len(other[place].parts) for other in plans if place < len(other))
-        chunk.parts += [[] for _ in range(longest - len(chunk.parts))]
+        mine[place].parts += [[] for _ in range(longest - len(mine[place].parts))]
     return mine
 
 
-def _split_over_ranks(rows: Sequence[Rollout], size: int) -> list[list[int]]:
-    """Row numbers of every process: as many tokens, and rows of one prompt side by side."""
-    if size == 1:
-        return [list(range(len(rows)))]
-    place: dict[bytes, int] = {}
-    prompt_of = [place.setdefault(row.prompt_ids.tobytes(), len(place)) for row in rows]
-    order = np.argsort(prompt_of, kind="stable")
-    lengths = np.array([len(rows[i].prompt_ids) + len(rows[i].token_ids) for i in order])
-    twice_middles = 2 * lengths.cumsum() - lengths
-    rank_of = twice_middles * size // (2 * lengths.sum())
-    return [order[rank_of == rank].tolist() for rank in range(size)]
+def shares(rows: Sequence[Rollout]) -> bool:
+    """Whether several of the rows are about one problem."""
+    return len(_families(rows, range(len(rows)))) < len(rows)
 
 
 def _chunks(
-    rows: Sequence[Rollout], numbers: Sequence[int], budget: int, share: bool
+    rows: Sequence[Rollout], numbers: Sequence[int], budget: int, share: bool, alone: bool
 ) -> list[Chunk]:
-    lines = [rows[i] for i in numbers]
-    groups = split_by_prompt(lines, budget) if share else [list(range(len(lines)))] if lines else []
+    """alone: no other process waits for a pass of this one's."""
+    parts = split_micro_batches([_length(rows[i]) for i in numbers], budget)
+    if not share:
+        return [Chunk([[numbers[i] for i in part] for part in parts])] if parts else []
+    families = _families(rows, numbers)
+    # A last token is only predicted. Where others wait every row reads one of its own, so that
+    # every micro-batch is a pass.
+    read = {i: _token_ids(rows[i])[:-1] for i in numbers}
+    tries = [grow([read[i][: None if alone else -1] for i in group], budget) for group in families]
     chunks = []
-    for group in groups:
-        read = [lines[i] for i in group]
-        if share:
-            read = [replace(row, prompt_ids=row.prompt_ids[:0]) for row in read]
-        chunk = [numbers[i] for i in group]
-        parts = split_micro_batches(read, budget)
-        chunks.append(Chunk(chunk, [[chunk[i] for i in part] for part in parts]))
+    for part in split_micro_batches(list(map(len, tries)), budget):
+        homes = {
+            i: Home(place, path, read[i][len(path) :])
+            for place, k in enumerate(part)
+            for i, path in zip(families[k], tries[k].paths, strict=True)
+        }
+        chunks.append(Chunk(_parts(homes, budget), [tries[k] for k in part], homes))
     return chunks
+
+
+def _parts(homes: dict[int, Home], budget: int) -> list[list[int]]:
+    """Rows that have tokens of their own by their length, those that have none at once."""
+    tailed = [i for i, home in homes.items() if len(home.tail)]
+    parts = split_micro_batches([len(homes[i].tail) for i in tailed], budget)
+    rest = [i for i, home in homes.items() if not len(home.tail)]
+    return [[tailed[k] for k in part] for part in parts] + ([rest] if rest else [])
+
+
+def _families(rows: Sequence[Rollout], numbers: Sequence[int]) -> list[list[int]]:
+    """Rows about one problem, which may begin alike, at one temperature, so that they are scored
+    alike where they do."""
+    found: dict[tuple[str, float], list[int]] = {}
+    for i in numbers:
+        found.setdefault((rows[i].problem.id, rows[i].temperature), []).append(i)
+    return list(found.values())
+
+
+def _token_ids(row: Rollout) -> np.ndarray:
+    return np.concatenate([row.prompt_ids, row.token_ids])
+
+
+def _length(row: Rollout) -> int:
+    return len(row.prompt_ids) + len(row.token_ids)
+
+
+def _split_over_ranks(rows: Sequence[Rollout], size: int) -> list[list[int]]:
+    """Row numbers of every process: as many tokens, and rows about one problem side by side."""
+    order = np.array([i for family in _families(rows, range(len(rows))) for i in family])
+    lengths = np.array([_length(rows[i]) for i in order])
+    twice_middles = 2 * lengths.cumsum() - lengths
+    rank_of = twice_middles * size // (2 * lengths.sum())
+    return [order[rank_of == rank].tolist() for rank in range(size)]

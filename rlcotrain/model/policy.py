@@ -22,7 +22,7 @@ from rlcotrain.model.logprobs import check_head
 from rlcotrain.model.optimizer import Descent, Optimizer
 from rlcotrain.model.parallel import Replicas, Shards
 from rlcotrain.model.passes import Pass, passes
-from rlcotrain.model.plan import plan
+from rlcotrain.model.plan import plan, shares
 from rlcotrain.model.reference import Reference, Weights
 from rlcotrain.model.shared import load_shared
 from rlcotrain.model.source import Source
@@ -178,12 +178,11 @@ class Policy:
         old: Sequence[np.ndarray] | None,
         entropy_grad: bool = False,
     ) -> Iterator[Pass]:
-        share = self.hardware.share_prompts and not self.source.gradient_checkpointing
-        share = share and len({row.prompt_ids.tobytes() for row in rows}) < len(rows)
+        share = self.hardware.share_prefixes and not self.source.gradient_checkpointing
         budget, ranks = self.hardware.micro_batch_tokens, self.ranks
-        chunks = plan(rows, budget, share, ranks.rank, ranks.size)
+        chunks = plan(rows, budget, share and shares(rows), ranks.rank, ranks.size)
         given = rows, weights, old, self.hardware, entropy_grad
-        return passes(self.module, self.layout.forward, chunks, share, *given)
+        return passes(self.module, self.layout.forward, chunks, *given)
 
     @everywhere
     @torch.no_grad()

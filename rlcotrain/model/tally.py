@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from rlcotrain.model.passes import Fed
 from rlcotrain.types import Batch, UpdateStats
 
 
@@ -19,6 +20,7 @@ class Tally:
     tokens: int = 0
     positions_read: int = 0
     tokens_read: int = 0
+    tokens_asked: int = 0
     sampled_tokens: int = 0
     rows_skipped: int = 0
 
@@ -27,15 +29,13 @@ class Tally:
         batch: Batch,
         logprobs_BL: torch.Tensor,
         sums: dict[str, torch.Tensor],
-        read: tuple[int, int],
+        fed: Fed,
     ) -> None:
-        """Take in a micro-batch; keys that end in _max are maxima, the others sums over tokens.
-
-        read: positions that went through the model for it, and how many of them held a token.
-        """
+        """Take in a micro-batch; keys that end in _max are maxima, the others sums over tokens."""
         self.tokens += int(batch.scored_BL.sum())
-        self.positions_read += read[0]
-        self.tokens_read += read[1]
+        self.positions_read += fed.positions
+        self.tokens_read += fed.tokens
+        self.tokens_asked += fed.asked
         for key, value in (sums | self._mismatch(batch, logprobs_BL)).items():
             if key.endswith("_max"):
                 self.largest[key] = max(self.largest.get(key, 0.0), float(value))
@@ -52,6 +52,7 @@ class Tally:
         self.tokens = sum(part.tokens for part in parts)
         self.positions_read = sum(part.positions_read for part in parts)
         self.tokens_read = sum(part.tokens_read for part in parts)
+        self.tokens_asked = sum(part.tokens_asked for part in parts)
         self.sampled_tokens = sum(part.sampled_tokens for part in parts)
         self.sums = {key: sum(part.sums[key] for part in parts) for key in self.sums}
         self.largest = {key: max(part.largest[key] for part in parts) for key in self.largest}
@@ -83,6 +84,7 @@ class Tally:
             lr=lr,
             num_tokens=self.tokens,
             padding_fraction=1 - self.tokens_read / self.positions_read,
+            shared_fraction=1 - self.tokens_read / self.tokens_asked,
             rows_skipped=self.rows_skipped,
             optimizer_steps=len(self.losses),
             seconds=seconds,

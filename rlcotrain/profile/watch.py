@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from rlcotrain import train
+from rlcotrain.decoder.trie import Trie, families, walk
 from rlcotrain.engine.transformers_engine import _Decode
 from rlcotrain.hardware import Hardware, peak_memory_gib
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model import passes
 from rlcotrain.model.optimizer import Descent
 from rlcotrain.model.policy import Policy
-from rlcotrain.model.shared_prompts import SharedPrompts
+from rlcotrain.model.prefixes import Home, SharedPrefixes, predictions
 from rlcotrain.player import Player
 from rlcotrain.profile.flops import Work, peak_flops, weights_of
 from rlcotrain.profile.parts import Parts
@@ -28,7 +29,7 @@ from rlcotrain.profile.report import write
 from rlcotrain.record import Record
 from rlcotrain.run import Run
 from rlcotrain.schedule import Position
-from rlcotrain.types import Completion, UpdateStats
+from rlcotrain.types import Completion, Rollout, UpdateStats
 
 # Steps of the leading phase that go into the trace and not into the table, since tracing is slow:
 # from the second to the third. The first warms up, which in a trace would hide the rest.
@@ -95,11 +96,11 @@ class Profile:
         self._watch(Policy, "score", "score")
         self._watch(passes, "collate", "collate")
         self._watch(passes, "token_logprobs", "forward", self._read_rows)
-        self._watch(passes, "read_prompts", "forward", self._read_prompts)
-        self._watch(SharedPrompts, "token_logprobs", "forward", self._read_completions)
+        self._watch(passes, "read_tries", "forward", self._read_tries)
+        self._watch(SharedPrefixes, "token_logprobs", "forward", self._read_tails)
         self._watch(Loss, "__call__", "loss")
         self._watch(Descent, "backward", "backward", self._went_back)
-        self._watch(SharedPrompts, "backward", "backward", self._went_back)
+        self._watch(SharedPrefixes, "backward", "backward", self._went_back)
         self._watch(Descent, "clip", "optimizer")
         self._watch(Descent, "step", "optimizer")
 
@@ -166,13 +167,16 @@ class Profile:
         prompts: Sequence[np.ndarray],
         *_: Any,
     ) -> None:
-        """Equal prompts are read once; a completion's last token is drawn and not read."""
-        distinct = {prompt.tobytes(): len(prompt) for prompt in prompts}
-        said = [len(completion.token_ids) for completion in done]
+        """What prompts and their completions begin with alike is read, and scored, once; a last
+        token is drawn and not read."""
+        said = [completion.token_ids for completion in done]
         weights = self._weights[id(self.run.policies[policy].module)]
-        starts = [len(prompt) for prompt in prompts]
-        work = Work.of(distinct.values()) + Work.of([n - 1 for n in said], starts, sum(said))
-        self.parts.add(tokens=sum(said), flops=weights.forward(work))
+        for group in families(prompts):
+            whole = [np.concatenate([prompts[i], said[i]]) for i in group]
+            read = _own([line[:-1] for line in whole])
+            scored = sum(_own(whole)[1]) - sum(_own([prompts[i] for i in group])[1])
+            self.parts.add(flops=weights.forward(Work.of(read[1], read[0], scored)))
+        self.parts.add(tokens=sum(map(len, said)))
 
     def _updated(self, stats: UpdateStats, *_: Any) -> None:
         self.parts.add(tokens=stats.num_tokens)
@@ -187,20 +191,21 @@ class Profile:
     ) -> None:
         self._read(model, Work.of(_fed(scored_BL), scored=int(scored_BL.sum())))
 
-    def _read_prompts(self, _: Any, model: Any, ids: Sequence[np.ndarray], __: Any) -> None:
-        self._read(model, Work.of([len(prompt) for prompt in ids]))
+    def _read_tries(self, _: Any, model: Any, tries: Sequence[Trie], __: Any) -> None:
+        pairs = sum(int(trie.depths.sum()) + len(trie) for trie in tries)
+        self._read(model, Work(tokens=sum(map(len, tries)), pairs=pairs, scored=0))
 
-    def _read_completions(
+    def _read_tails(
         self,
         _: Any,
-        prompts: SharedPrompts,
-        prompt_B: torch.Tensor,
-        token_ids_BT: torch.Tensor,
-        scored_BT: torch.Tensor,
+        prefixes: SharedPrefixes,
+        rows: Sequence[Rollout],
+        homes: Sequence[Home],
         *__: Any,
     ) -> None:
-        starts = prompts.lengths_P[prompt_B].tolist()
-        self._read(prompts.model, Work.of(_fed(scored_BT), starts, int(scored_BT.sum())))
+        starts = [len(home.path) for home in homes]
+        scored = len(predictions(rows, homes, *prefixes.shape).targets)
+        self._read(prefixes.model, Work.of([len(home.tail) for home in homes], starts, scored))
 
     def _read(self, model: Any, work: Work) -> None:
         weights = self._weights[id(model)]
@@ -211,6 +216,13 @@ class Profile:
     def _went_back(self, *_: Any) -> None:
         self.parts.add(flops=self._owed)
         self._owed = 0.0
+
+
+def _own(sequences: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
+    """Of each sequence: behind how many tokens that another has too, how many of its own."""
+    order, alike = walk(sequences)
+    own = [len(sequences[i]) - start for i, start in zip(order, alike.tolist(), strict=True)]
+    return alike.tolist(), own
 
 
 def _fed(scored_BL: torch.Tensor) -> list[int]:

@@ -56,7 +56,11 @@ def assert_alike(found: Any, expected: Any) -> None:
     assert max((found[0][key] - weights[key]).abs().max().item() for key in weights) <= 1e-6
     for one, other in zip(found[1], stats, strict=True):
         for field in other.__dataclass_fields__:
-            if field not in ("seconds", "padding_fraction"):  # a matter of who reads which rows
+            if field not in (
+                "seconds",
+                "padding_fraction",
+                "shared_fraction",
+            ):  # a matter of who reads which rows
                 close = pytest.approx(getattr(other, field), rel=1e-4, abs=1e-6)
                 assert getattr(one, field) == close, field
     for one, other in zip(found[2], scores, strict=True):

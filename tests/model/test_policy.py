@@ -15,7 +15,7 @@ from rlcotrain.loss.objective import Loss
 from rlcotrain.model.policy import NonFiniteUpdate, Policy
 from rlcotrain.model.reference import Weights
 from rlcotrain.model.source import Pretrained, Source
-from rlcotrain.types import Rollout
+from rlcotrain.types import Problem, Rollout
 from tests.loss.composed import composed
 from tests.model.tiny import (
     PLAIN_DESCENT,
@@ -519,7 +519,7 @@ def test_gradient_checkpointing_does_not_change_the_update(
 
 def test_gradient_checkpointing_keeps_no_activations_of_the_layers() -> None:
     def recomputed(checkpointing: bool) -> int:
-        learner = policy(tiny(gradient_checkpointing=checkpointing), share_prompts=False)
+        learner = policy(tiny(gradient_checkpointing=checkpointing), share_prefixes=False)
         calls = []
 
         def note(*_: object) -> None:
@@ -745,35 +745,54 @@ def test_versions_count_updates() -> None:
     assert learner.version == 3
 
 
-def one_prompt_often(seed: int) -> list[Rollout]:
-    """Three prompts of 3, 9 and 5 tokens; eight completions of 1 to 12 tokens learn from them."""
+def alike(seed: int) -> list[Rollout]:
+    """Three problems of prompts of 3, 9 and 5 tokens and eight completions of 1 to 12 tokens; of
+    the last two one says the same as another, and one begins as another does."""
     random = np.random.default_rng(seed)
     prompts = [random.integers(0, 261, size).astype(np.int32) for size in (3, 9, 5)]
+    said = [row.token_ids for row in random_rows(seed)[:8]]
+    said[6] = said[0].copy()
+    said[7] = np.concatenate([said[1][:3], said[7]])
     rows = [
-        replace(row, prompt_ids=prompts[k % 3], peers=f"group {k % 3}")
-        for k, row in enumerate(random_rows(seed)[:8])
+        replace(
+            spoken(prompts[k % 3], token_ids, f"group {k % 3}"),
+            problem=Problem(id=f"made/{k % 3}", question="?"),
+        )
+        for k, token_ids in enumerate(said)
     ]
     return injected(with_advantages(rows))
 
 
+SHARED = pytest.mark.parametrize(
+    "whole", [0, 256]
+)  # rows with tokens of their own, and whole trees
+
+
+@SHARED
 @pytest.mark.parametrize("budget", [20, 40, 4096])
 @pytest.mark.parametrize(
-    ("loss", "close"),
+    ("loss", "lr", "close"),
     [
-        (composed("grpo"), 3e-7),
-        (composed("gspo", minibatches=1), 3e-7),
-        (composed("grpo", beta=0.1, entropy=0.01), 3e-7),
-        (composed("grpo", minibatches=2, epochs=2, beta=0.1), 1e-6),  # four steps
+        (composed("grpo"), 0.1, 3e-7),
+        (composed("gspo", minibatches=1), 0.1, 3e-7),
+        (composed("grpo", beta=0.1, entropy=0.01), 0.1, 3e-7),
+        (composed("grpo", minibatches=2, epochs=2, beta=0.1), 0.03, 1e-6),  # four steps
     ],
 )
-def test_a_shared_prompt_gives_the_gradient_of_whole_rows(
-    loss: Loss, close: float, budget: int
+def test_shared_beginnings_give_the_gradient_of_whole_rows(
+    loss: Loss,
+    lr: float,
+    close: float,
+    budget: int,
+    whole: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows = one_prompt_often(3)
+    monkeypatch.setattr("rlcotrain.decoder.trie.WHOLE", whole)
+    rows = alike(3)
     ends, stats = [], []
     for share in (False, True):
         learner = policy(
-            settings=replace(PLAIN_DESCENT, lr=0.1), micro_batch_tokens=budget, share_prompts=share
+            settings=replace(PLAIN_DESCENT, lr=lr), micro_batch_tokens=budget, share_prefixes=share
         )
         before = learner.weights()
         stats.append(learner.update(rows, loss, seed=0))
@@ -783,36 +802,71 @@ def test_a_shared_prompt_gives_the_gradient_of_whole_rows(
     for field in ("loss", "entropy", "grad_norm", "num_tokens", "clip_fraction", "reference_kl"):
         ours, plain = getattr(stats[1], field), getattr(stats[0], field)
         assert ours == pytest.approx(plain, rel=1e-5, abs=1e-7), field
+    assert stats[0].shared_fraction == 0 < stats[1].shared_fraction
 
 
-def test_a_shared_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = one_prompt_often(3)
-    learner = policy()
-    read: list[int] = []
+def test_what_rows_begin_with_alike_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts of 3 and 2 tokens; of the first 3 rows two say the same, and one parts after 2."""
+    rows = [
+        replace(spoken(prompt, said), problem=Problem(id=str(prompt), question="?"))
+        for prompt, said in [
+            ([1, 2, 3], [4, 5, 6, 7]),
+            ([1, 2, 3], [4, 5, 6, 7]),
+            ([1, 2, 3], [4, 5, 9]),
+            ([8, 2], [4, 5, 6]),
+        ]
+    ]
+    # A last token is only predicted: 1 2 3 4 5 6 in the first tree, 8 2 4 5 in the second.
+    for whole, share, shapes in [
+        (256, True, [(2, 6)]),
+        (0, True, [(2, 6)]),  # the row of the second is alone: its own tree
+        (256, False, [(4, 6)]),
+    ]:
+        monkeypatch.setattr("rlcotrain.decoder.trie.WHOLE", whole)
+        learner = policy(share_prefixes=share)
+        read: list[tuple[int, ...]] = []
 
-    def note(_: Any, args: Any, given: dict[str, torch.Tensor]) -> None:
-        read.append(given["input_ids"].numel())
+        def note(_: Any, args: Any, given: dict[str, torch.Tensor]) -> None:
+            read.append(tuple(given["input_ids"].shape))  # noqa: B023
 
-    learner.module.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
-    learner.update(rows, GRPO, seed=0)
-    assert read[0] == 3 * 9
-    assert sum(read[1:]) <= sum(len(row.token_ids) for row in rows)
+        learner.module.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
+        stats = learner.update(with_advantages(rows), GRPO, seed=0)
+        assert read == shapes
+        # Of 6 + 6 + 5 + 4 tokens ten were read.
+        assert stats.shared_fraction == pytest.approx(11 / 21 if share else 0)
+
+
+def test_a_tree_larger_than_the_budget_is_cut() -> None:
+    """Four rows of 20 tokens, two and two the same: 38 tokens of a tree, of which 19 fit."""
+    rows = [replace(spoken([7], [k // 2] + [5] * 18), peers="a") for k in range(4)]
+    ends = []
+    for share, budget in ((False, 4096), (True, 20), (True, 4096)):
+        learner = policy(settings=PLAIN_DESCENT, micro_batch_tokens=budget, share_prefixes=share)
+        stats = learner.update(with_advantages(rows), GRPO, seed=0)
+        ends.append(learner.weights())
+    assert largest_gap(ends[0], ends[1]) <= 3e-7 >= largest_gap(ends[0], ends[2])
+    assert stats.shared_fraction == pytest.approx(1 - 37 / 76)
 
 
 def test_padding_is_counted_of_all_that_goes_through_the_model() -> None:
-    """Whole rows are 39 of 40 tokens; shared, prompts are 12 of 18 and completions 50 of 50."""
-    short, long = [7] * 3, [7] * 9
-    whole = [spoken(short, [5] * 17), spoken(long, [5] * 10)]
-    shared = [spoken(prompt, [5] * size) for prompt in (short, long) for size in (20, 5)]
-    for rows, padding in ((whole, 1 / 40), (shared, 6 / 68)):
+    """Whole rows are 39 of 40 tokens; two trees of 7 and 4 tokens are 11 of 14."""
+    whole = [
+        replace(row, problem=Problem(id=str(k), question="?"))
+        for k, row in enumerate([spoken([7] * 3, [5] * 17), spoken([7] * 9, [5] * 10)])
+    ]
+    shared = [
+        replace(spoken([7, prompt], said), problem=Problem(id=str(prompt), question="?"))
+        for prompt, said in [(1, [5] * 6), (1, [5] * 3), (2, [5, 5, 4]), (2, [5, 5, 4])]
+    ]
+    for rows, padding in ((whole, 1 / 40), (shared, 3 / 14)):
         stats = policy().update(with_advantages(rows), composed("grpo", epochs=2), seed=0)
         assert stats.padding_fraction == pytest.approx(padding)
 
 
-def test_scores_of_rows_that_share_prompts_are_those_of_whole_rows() -> None:
-    rows = one_prompt_often(4)
-    plain = policy(share_prompts=False, micro_batch_tokens=30).score(rows)
-    shared = policy(share_prompts=True, micro_batch_tokens=30).score(rows)
+def test_scores_of_rows_that_share_prefixes_are_those_of_whole_rows() -> None:
+    rows = alike(4)
+    plain = policy(share_prefixes=False, micro_batch_tokens=30).score(rows)
+    shared = policy(share_prefixes=True, micro_batch_tokens=30).score(rows)
     for one, other, row in zip(plain, shared, rows, strict=True):
         assert len(one) == len(row.token_ids)
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -820,7 +874,7 @@ def test_scores_of_rows_that_share_prompts_are_those_of_whole_rows() -> None:
 
 @pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "cispo"])
 def test_rows_without_advantage_can_stay_out_of_the_update(name: str) -> None:
-    rows = one_prompt_often(3)
+    rows = alike(3)
     for k in (1, 4, 5):
         rows[k] = replace(rows[k], advantages=np.zeros(len(rows[k].token_ids), np.float32))
     ends, stats = [], []
@@ -839,16 +893,13 @@ def test_rows_without_advantage_can_stay_out_of_the_update(name: str) -> None:
 def test_no_row_stays_out_where_more_than_advantages_is_paid_for(
     changes: dict[str, float],
 ) -> None:
-    rows = [
-        replace(row, advantages=np.zeros(len(row.token_ids), np.float32))
-        for row in one_prompt_often(3)
-    ]
+    rows = [replace(row, advantages=np.zeros(len(row.token_ids), np.float32)) for row in alike(3)]
     learner = policy()
     assert learner.update(rows, composed("grpo", **changes), seed=0).rows_skipped == 0
 
 
 def test_a_step_is_taken_where_no_row_teaches_anything() -> None:
-    rows = one_prompt_often(3)
+    rows = alike(3)
     silent = [replace(row, advantages=np.zeros(len(row.token_ids), np.float32)) for row in rows]
     ends = []
     for skip in (False, True):

@@ -73,7 +73,7 @@ def hardware(**changes: Any) -> Hardware:
         "dtype": "float32",
         "threads": 1,
         "micro_batch_tokens": 4096,
-        "share_prompts": True,
+        "share_prefixes": True,
         "skip_zero_advantages": True,
         "logprob_chunk": 4096,
         "engine_rows": 64,

@@ -1,0 +1,124 @@
+"""What a decode remembers of every line of text, and how one new token a line looks at it.
+
+The library's own cache is copied whole for each token, and its attention is made for long queries:
+together they were two fifths of a decode on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NAME = "rlcotrain_one_query"
+ROOM = 32  # tokens for which room is made at a time
+
+
+class LineCache:
+    """Keys and values of every layer [lines, heads, slots, D], and which slots a line sees.
+
+    It stands in for a transformers cache where every line reads one token and brings its own mask
+    and position. Lines may go on in several ways, so there is room for more than there are.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[torch.Tensor],
+        values: Sequence[torch.Tensor],
+        seen_BS: torch.Tensor,
+        most: int,
+    ) -> None:
+        """Of B lines that have read S slots, of which each sees some; at most `most` lines."""
+        self.lines, self.length = seen_BS.shape
+        self._keys, self._values, self._seen = list(keys), list(values), seen_BS
+        self.keep(torch.arange(self.lines, device=seen_BS.device), most)
+
+    @property
+    def heads(self) -> int:
+        """Of keys and values, in a layer."""
+        return self._keys[0].shape[1]
+
+    def keep(self, lines: torch.Tensor, most: int) -> None:
+        """Go on with these lines, in this order; one may be kept several times."""
+        self.lines, self.most = len(lines), most
+        self._seen = self._moved(self._seen, lines, 1)
+        for held in (self._keys, self._values):
+            for layer, old in enumerate(held):
+                held[layer] = self._moved(old, lines, 2)
+
+    def _moved(self, old: torch.Tensor, lines: torch.Tensor, slots: int) -> torch.Tensor:
+        """`old` of these lines, with room along its dimension `slots`."""
+        shape = list(old.shape)
+        shape[0], shape[slots] = self.most, self.length + ROOM
+        new = old.new_empty(shape)
+        read = old.narrow(slots, 0, self.length).index_select(0, lines)
+        new[: len(lines)].narrow(slots, 0, self.length).copy_(read)
+        return new
+
+    def fork(self, sources: torch.Tensor, targets: torch.Tensor, lines: int) -> None:
+        """Copy lines over others that are no longer needed, or new; `lines` is how many there are
+        then."""
+        for held in (*self._keys, *self._values):
+            held[targets, :, : self.length] = held[sources, :, : self.length]
+        self._seen[targets, : self.length] = self._seen[sources, : self.length]
+        self.lines = lines
+
+    def step(self) -> torch.Tensor:
+        """Make a slot for the next token of every line; [lines, slots] bool: what each sees."""
+        if self.length == self._seen.shape[1]:
+            self.keep(torch.arange(self.lines, device=self._seen.device), self.most)
+        self._seen[:, self.length] = True
+        self.length += 1
+        return self._seen[: self.lines, : self.length]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the newest slot of a layer; returns all its slots."""
+        newest = self.length - 1
+        keys, values = self._keys[layer_idx][: self.lines], self._values[layer_idx][: self.lines]
+        keys[:, :, newest], values[:, :, newest] = key_states[:, :, 0], value_states[:, :, 0]
+        return keys[:, :, : self.length], values[:, :, : self.length]
+
+
+@contextmanager
+def one_query(model: PreTrainedModel) -> Iterator[None]:
+    """Attention as it is best where every row reads one token."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, _attend)
+    config = model.get_decoder().config
+    usual = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """[B, 1, heads, D] of queries [B, heads, 1, D]; the mask [B, 1, 1, slots] is added."""
+    rows, heads, _one, width = query.shape
+    # Queries that share a head of the cache are the rows of one product with it.
+    query = query.reshape(rows, key.shape[1], -1, width)
+    if query.dtype == torch.float32:
+        scores = torch.matmul(query * scaling, key.transpose(-1, -2)) + attention_mask
+        seen = torch.matmul(scores.softmax(-1), value)
+    else:  # scores in half precision would not be those of the update
+        seen = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=attention_mask.to(query.dtype), scale=scaling
+        )
+    return seen.reshape(rows, 1, heads, width), None

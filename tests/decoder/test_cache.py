@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from rlcotrain.decoder.cache import ROOM, LineCache, _attend
+
+
+def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
+    read = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)  # two prompts of four slots
+    seen = torch.tensor([[True, True, True, True], [True, True, False, False]])
+    cache = LineCache([read, read + 1000], [-read, -read - 1000], seen, most=4)
+    cache.keep(torch.tensor([1, 0, 1]), most=4)
+    assert (cache.lines, cache.length, cache.heads) == (3, 4, 3)
+    for token in range(ROOM + 2):  # past the first room
+        mask = cache.step()
+        assert mask.tolist() == [
+            [*seen[line].tolist(), *[True] * (token + 1)] for line in (1, 0, 1)
+        ]
+        new = 10 * torch.arange(3.0)[:, None, None, None] + torch.full((3, 3, 1, 5), 100.0 * token)
+        for layer, shift in enumerate((0, 1000)):
+            keys, values = cache.update(new + shift, -new - shift, layer)
+            assert keys.shape == values.shape == (3, 3, 5 + token, 5)
+    cache.fork(torch.tensor([2, 1]), torch.tensor([0, 3]), lines=4)  # over a line, and a new one
+    mask = cache.step()
+    assert mask.sum(-1).tolist() == [2 + ROOM + 3, 4 + ROOM + 3, 2 + ROOM + 3, 4 + ROOM + 3]
+    zero = torch.zeros(4, 3, 1, 5)
+    for layer, shift in enumerate((0, 1000)):
+        keys, values = cache.update(zero, zero, layer)
+        for line, (prompt, spoke) in enumerate([(1, 2), (0, 1), (1, 2), (0, 1)]):
+            expected = [100.0 * token + 10 * spoke + shift for token in range(ROOM + 2)]
+            assert keys[line, :, :4].equal(read[prompt] + shift)
+            assert values[line, :, :4].equal(-read[prompt] - shift)
+            assert keys[line, 1, 4:, 2].tolist() == [*expected, 0]
+            assert values[line, 2, 4:, 0].tolist() == [*(-t for t in expected), 0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "close"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3)]
+)
+@pytest.mark.parametrize("shared", [1, 2, 4])  # query heads that share a head of the cache
+def test_one_query_attends_as_the_library_does(
+    dtype: torch.dtype, close: float, shared: int
+) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(3, 4, 1, 8, dtype=dtype)
+    key, value = (torch.randn(3, 4 // shared, 7, 8, dtype=dtype) for _ in range(2))
+    seen = torch.tensor(
+        [[1, 1, 0, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0, 0]]
+    ).bool()
+    mask = torch.where(seen, 0.0, -torch.inf)[:, None, None]
+    ours, _ = _attend(torch.nn.Module(), query, key, value, mask, 0.3)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key.repeat_interleave(shared, 1),
+        value.repeat_interleave(shared, 1),
+        attn_mask=seen[:, None, None],
+        scale=0.3,
+    )
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours, theirs.transpose(1, 2), rtol=0, atol=close)
+    # The third row sees one token only, for every head that shares it.
+    expected = value[2, :, 4].repeat_interleave(shared, 0)
+    torch.testing.assert_close(ours[2, 0], expected, rtol=0, atol=close)

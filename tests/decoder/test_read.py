@@ -1,0 +1,84 @@
+"""What goes through the layers in pieces is what goes through them whole."""
+
+import numpy as np
+import pytest
+import torch
+
+from rlcotrain.decoder import read as reading
+from rlcotrain.decoder import trie
+from rlcotrain.decoder.read import read_prompts, read_tries
+from rlcotrain.decoder.trie import grow
+from tests.model.tiny import tiny
+
+MODEL = tiny().load(3)[0].eval()
+CPU = torch.device("cpu")
+
+
+def whole(token_ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Last hidden states [S, H], and keys and values of the second layer [heads, S, D]."""
+    output = MODEL.get_decoder()(torch.from_numpy(token_ids.astype(np.int64))[None], use_cache=True)
+    keys, values, *_ = zip(*output.past_key_values, strict=True)
+    return output.last_hidden_state[0], keys[1][0], values[1][0]
+
+
+def alike(seed: int) -> list[np.ndarray]:
+    """Sequences that begin alike in twos and threes, and others that do not."""
+    random = np.random.default_rng(seed)
+    first, second = (random.integers(0, 261, 12).tolist() for _ in range(2))
+    made = [
+        *(first + [1, 2, 3], first + [1, 2, 4, 5], first + [9]),
+        *(second + [1], second + [1], second[:9]),
+        *([5], [5, 6], random.integers(0, 261, 20).tolist()),
+    ]
+    return [np.array(line, np.int32) for line in made]
+
+
+@torch.inference_mode()
+def test_a_tree_is_read_as_its_sequences_are() -> None:
+    groups = [alike(0)[:3], alike(0)[3:6], alike(0)[8:]]
+    tries = [grow(group, 100) for group in groups]
+    hidden, keys, values = read_tries(MODEL, tries, CPU)
+    assert hidden.shape[:2] == (3, 20)
+    for c, (group, tree) in enumerate(zip(groups, tries, strict=True)):
+        for sequence, path in zip(group, tree.paths, strict=True):
+            state, key, value = whole(sequence)
+            torch.testing.assert_close(hidden[c, path], state, rtol=0, atol=1e-5)
+            torch.testing.assert_close(keys[1][c][:, path], key, rtol=0, atol=1e-5)
+            torch.testing.assert_close(values[1][c][:, path], value, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("limit", "stem"), [(256, 1024), (0, 1024), (0, 5)])
+def test_prompts_are_read_as_each_by_itself(
+    limit: int, stem: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trie, "WHOLE", limit)
+    monkeypatch.setattr(reading, "STEM", stem)
+    prompts = alike(1)
+    prompts = [p for k, p in enumerate(prompts) if k != 4 and (len(p) <= stem or stem > 5)]
+    prompts += [] if stem > 5 else [prompts[0], alike(1)[0], alike(1)[1]]
+    if stem == 5:
+        prompts = [alike(1)[0], alike(1)[1], np.array([5], np.int32)]  # five of twelve shared
+    last, keys, values, seen = read_prompts(MODEL, prompts)
+    assert seen.sum(-1).tolist() == [len(prompt) for prompt in prompts]
+    for b, prompt in enumerate(prompts):
+        state, key, value = whole(prompt)
+        torch.testing.assert_close(last[b], state[-1], rtol=0, atol=1e-5)
+        torch.testing.assert_close(keys[1][b][:, seen[b]], key, rtol=0, atol=1e-5)
+        torch.testing.assert_close(values[1][b][:, seen[b]], value, rtol=0, atol=1e-5)
+        assert keys[1][b].isfinite().all()  # a hole is masked, but not where it is not a number
+
+
+@torch.inference_mode()
+def test_beginnings_of_prompts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trie, "WHOLE", 0)
+    read: list[tuple[int, ...]] = []
+    hook = MODEL.get_decoder().register_forward_pre_hook(
+        lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        read_prompts(MODEL, alike(2)[:3])
+    finally:
+        hook.remove()
+    # Twelve tokens of all and two more of the first two; then 3, 4 5 and 9, padded to two each.
+    assert read == [(1, 14), (3, 2)]
