@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # not installed
 
-from rlcotrain.loss import collate
+from rlcotrain.decoder import pack
 from rlcotrain.model.passes import passes
 from rlcotrain.types import Rollout
 from tests.model.tiny import hardware, tiny, with_advantages
@@ -45,10 +45,10 @@ def main() -> int:
     for name, (rows, budgets) in works.items():
         for shared in (False, True):
             for budget in budgets:
-                found: dict[float, list[Cost]] = {1.0: [], collate.MOST_PADDING: []}
+                found: dict[float, list[Cost]] = {1.0: [], pack.MOST_PADDING: []}
                 for _ in range(ROUNDS if name.startswith("reference") else 1):
                     for most, costs in found.items():
-                        with mock.patch.object(collate, "MOST_PADDING", most):
+                        with mock.patch.object(pack, "MOST_PADDING", most):
                             costs.append(cost(model, rows, budget, shared))
                 full, ours = (min(costs, key=lambda one: one[2]) for costs in found.values())
                 worst = max(worst, ours[0])

@@ -115,9 +115,8 @@ def _keep_freed_memory() -> None:
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """While this lasts, garbage collection leaves out what is there now. Libraries hold some hundred
-    thousand objects for good, and every full collection looked at all of them: 40 ms, once a step.
-    """
+    """While this lasts, garbage collection leaves out what is there now: libraries hold several
+    hundred thousand objects for good, and a full collection, one a step, looks at all of them."""
     gc.collect()
     gc.freeze()
     try:

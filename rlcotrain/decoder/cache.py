@@ -38,11 +38,6 @@ class LineCache:
         self._keys, self._values, self._seen = list(keys), list(values), seen_BS
         self.keep(torch.arange(self.lines, device=seen_BS.device), most)
 
-    @property
-    def heads(self) -> int:
-        """Of keys and values, in a layer."""
-        return self._keys[0].shape[1]
-
     def keep(self, lines: torch.Tensor, most: int) -> None:
         """Go on with these lines, in this order; one may be kept several times."""
         self.lines, self.most = len(lines), most

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
+from rlcotrain.decoder.pack import pack
 from rlcotrain.decoder.trie import Trie, families, grow
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
 
-# Hidden states [., ., H], then of every layer its keys and its values [., heads, ., D].
 STEM = 1024  # nodes at most of a tree of prompts: each is held against all others
+TOGETHER = 16384  # tokens of prompts that are read at once
+
+# Hidden states [., ., H], then of every layer its keys and its values [., heads, ., D].
 Read = tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]
 
 
@@ -64,38 +68,41 @@ def read_prompts(
     and which slots each prompt sees [B, S]. What they begin with alike is read once."""
     device, groups = model.device, families(prompts)
     tries = [grow([prompts[i] for i in group], STEM) for group in groups]
-    hidden, keys, values = read_tries(model, tries, device)
-    homes = {
-        i: (c, path)
-        for c, (group, trie) in enumerate(zip(groups, tries, strict=True))
+    paths = {
+        i: path
+        for group, trie in zip(groups, tries, strict=True)
         for i, path in zip(group, trie.paths, strict=True)
     }
-    trie_B = torch.tensor([homes[i][0] for i in range(len(prompts))], device=device)
-    path_BP, seen_BP = _padded([homes[i][1] for i in range(len(prompts))], device)
-    keys, values = (
-        [layer[trie_B[:, None], :, path_BP].transpose(1, 2) for layer in held]
-        for held in (keys, values)
-    )
-    ends_B = (seen_BP.sum(-1) - 1).clamp(min=0)
-    last_BH = hidden[trie_B, path_BP.gather(1, ends_B[:, None])[:, 0]]
+    path_BP, seen_BP = _padded([paths[i] for i in range(len(prompts))], device)
+    last_BP = (seen_BP.sum(-1, keepdim=True) - 1).clamp(min=0)
+    whole: list[torch.Tensor] = []
+    for part in pack(list(map(len, tries)), max(TOGETHER, *map(len, tries))):
+        hidden, keys, values = read_tries(model, [tries[c] for c in part], device)
+        trie_of = {i: place for place, c in enumerate(part) for i in groups[c]}
+        rows = torch.tensor(list(trie_of), device=device)
+        trie_R1 = torch.tensor(list(trie_of.values()), device=device)[:, None]
+        found = [hidden[trie_R1, path_BP[rows].gather(1, last_BP[rows])][:, 0]]
+        found += [layer[trie_R1, :, path_BP[rows]].transpose(1, 2) for layer in (*keys, *values)]
+        whole = whole or [one.new_zeros(len(prompts), *one.shape[1:]) for one in found]
+        for all_rows, one in zip(whole, found, strict=True):
+            all_rows[rows] = one
 
-    tails = [prompt[len(homes[i][1]) :] for i, prompt in enumerate(prompts)]
-    tailed = [i for i, tail in enumerate(tails) if len(tail)]
-    if not tailed:
-        return last_BH, keys, values, seen_BP
-    rows = torch.tensor(tailed, device=device)
-    token_ids, real = _padded([tails[i] for i in tailed], device)
-    held = [[layer[rows] for layer in layers] for layers in (keys, values)]
-    behind, *both = read_behind(model, *held, seen_BP[rows], token_ids)
-    last_BH[rows] = behind[torch.arange(len(tailed), device=device), real.sum(-1) - 1]
-    pad = torch.nn.functional.pad
-    for old, new in zip((keys, values), both, strict=True):
-        for layer, part in enumerate(new):
-            old[layer] = pad(old[layer], (0, 0, 0, token_ids.shape[1]))
-            old[layer][rows] = part
-    seen_BS = pad(seen_BP, (0, token_ids.shape[1]))
-    seen_BS[rows, seen_BP.shape[1] :] = real
-    return last_BH, keys, values, seen_BS
+    tails = {i: prompt[len(paths[i]) :] for i, prompt in enumerate(prompts)}
+    tails = {i: tail for i, tail in tails.items() if len(tail)}
+    layers = len(whole) // 2
+    if tails:
+        rows = torch.tensor(list(tails), device=device)
+        token_ids, real = _padded(list(tails.values()), device)
+        held = [layer[rows] for layer in whole[1:]]
+        given = held[:layers], held[layers:], seen_BP[rows], token_ids
+        hidden, keys, values = read_behind(model, *given)
+        whole[0][rows] = hidden[torch.arange(len(rows), device=device), real.sum(-1) - 1]
+        seen_BP = pad(seen_BP, (0, token_ids.shape[1]))
+        seen_BP[rows, -token_ids.shape[1] :] = real
+        for place, one in enumerate((*keys, *values), 1):
+            whole[place] = pad(whole[place], (0, 0, 0, token_ids.shape[1]))
+            whole[place][rows] = one
+    return whole[0], whole[1 : layers + 1], whole[layers + 1 :], seen_BP
 
 
 def _padded(lines: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -80,8 +81,7 @@ def walk(sequences: Sequence[np.ndarray]) -> tuple[list[int], np.ndarray]:
     """Numbers of the sequences in the order of a dictionary, and how many tokens each begins with
     that the one before it begins with: the others are its own part of the whole tree."""
     order = sorted(range(len(sequences)), key=lambda i: sequences[i].astype(">i4").tobytes())
-    pairs = zip(order[:-1], order[1:], strict=True)
-    alike = [0, *(_alike(sequences[one], sequences[other]) for one, other in pairs)]
+    alike = [0, *(_alike(sequences[one], sequences[other]) for one, other in pairwise(order))]
     return order, np.array(alike[: len(order)])
 
 

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 
 from rlcotrain.decoder.cache import LineCache, one_query
-from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.decoder.head import head_logits
 from rlcotrain.decoder.read import read_prompts
-from rlcotrain.decoder.step import is_plain, step
 from rlcotrain.decoder.trie import families
+from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -128,9 +127,8 @@ class _Decode:
         distinct = {prompt.tobytes(): prompt for prompt in self.prompts}
         number = {text: k for k, text in enumerate(distinct)}
         self.line = np.array([number[prompt.tobytes()] for prompt in self.prompts])
-        self.plain = is_plain(self.speaker.module)
-        hidden, *read = read_prompts(self.speaker.module, list(distinct.values()))
-        self.cache = LineCache(*read, most=len(self.prompts))
+        hidden, keys, values, seen = read_prompts(self.speaker.module, list(distinct.values()))
+        self.cache = LineCache(keys, values, seen, most=len(self.prompts))
         return hidden
 
     def _decode(self, hidden: torch.Tensor) -> None:
@@ -167,8 +165,10 @@ class _Decode:
             free = np.setdiff1d(np.arange(lines + len(alike)), source[stays])
             target[~stays] = free[: (~stays).sum()]
             lines = max(lines, int(target.max()) + 1)
-            pair = (torch.from_numpy(which[~stays]).to(device) for which in (source, target))
-            self.cache.fork(*pair, lines)
+            sources, targets = (
+                torch.from_numpy(which[~stays]).to(device) for which in (source, target)
+            )
+            self.cache.fork(sources, targets, lines)
         self.line = target[back]
         newest = np.zeros(lines, said.dtype)  # a line that nobody goes on with says what it may
         newest[target] = said
@@ -177,8 +177,6 @@ class _Decode:
     def _advance(self, newest: torch.Tensor) -> torch.Tensor:
         """Read a token of every line; returns the hidden states behind them [lines, H]."""
         seen = self.cache.step()
-        if self.plain:
-            return step(self.speaker.module, newest, seen, self.cache)
         output = self.speaker.module.get_decoder()(
             input_ids=newest[:, None],
             attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None, None],
@@ -200,7 +198,7 @@ class _Decode:
                 ended[k] = any(mark in text for mark in self.sampling.stop)
         self.lengths[rows[ended]] = position + 1
         self.stopped[rows[ended]] = True
-        return ~ended  # type: ignore[no-any-return]
+        return ~ended
 
     def _completion(self, row: int) -> Completion:
         length = self.lengths[row]

@@ -1,4 +1,4 @@
-"""Rows to tensors: what a token weighs in an optimizer step, which rows share a micro-batch."""
+"""Rows to tensors: what a token weighs in an optimizer step, which rows make one."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,8 +10,6 @@ from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Batch, Rollout
 
 Aggregation = Literal["sequence", "token", "constant"]
-MOST_PADDING = 0.05  # of a micro-batch, below its budget: more, smaller ones cost less than padding
-A_PASS = 48  # tokens that cost as much as a further micro-batch does by itself, on a CPU
 
 
 def token_weights(
@@ -57,31 +55,6 @@ def split_minibatches(
         np.random.default_rng(derive_seed("minibatches", *seed_parts)).shuffle(keys)
     parts = np.array_split(np.arange(len(keys)), minibatches)
     return [[index for k in part for index in groups[keys[k]]] for part in parts]
-
-
-def split_micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Numbers of what goes through the model together: like lengths, padded size within the budget
-    and of that at most MOST_PADDING padding, or so little that a pass more would cost as much.
-
-    Raises ValueError if one length alone is above the budget.
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    if order and lengths[order[0]] > token_budget:
-        raise ValueError(
-            f"hardware.micro_batch_tokens={token_budget}: must be at least the longest row, "
-            f"here {lengths[order[0]]} tokens"
-        )
-    batches: list[list[int]] = []
-    width = tokens = 0  # of the newest micro-batch; its first row is its longest
-    for index in order:
-        size = width * (len(batches[-1]) + 1) if batches else 0
-        padding = size - tokens - lengths[index]
-        if not batches or size > token_budget or padding > max(MOST_PADDING * size, A_PASS):
-            batches.append([])
-            width, tokens = lengths[index], 0
-        batches[-1].append(index)
-        tokens += lengths[index]
-    return batches
 
 
 def collate(

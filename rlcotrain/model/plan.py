@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rlcotrain.decoder.pack import pack
 from rlcotrain.decoder.trie import Trie, grow
-from rlcotrain.loss.collate import split_micro_batches
 from rlcotrain.model.prefixes import Home
 from rlcotrain.types import Rollout
 
@@ -32,6 +32,12 @@ def plan(
     chunks and micro-batches, since those that share weights run every layer together.
     Raises ValueError if a row is longer than the budget.
     """
+    longest = max(map(_length, rows))
+    if longest > budget:
+        raise ValueError(
+            f"hardware.micro_batch_tokens={budget}: must be at least the longest row, "
+            f"here {longest} tokens"
+        )
     plans = [
         _chunks(rows, part, budget, share, alone=size == 1)
         for part in _split_over_ranks(rows, size)
@@ -42,8 +48,8 @@ def plan(
         if place == len(mine):
             mine += _chunks(rows, [shortest], budget, share, alone=False)
             mine[place].parts = []
-        longest = max(len(other[place].parts) for other in plans if place < len(other))
-        mine[place].parts += [[] for _ in range(longest - len(mine[place].parts))]
+        most = max(len(other[place].parts) for other in plans if place < len(other))
+        mine[place].parts += [[] for _ in range(most - len(mine[place].parts))]
     return mine
 
 
@@ -56,8 +62,8 @@ def _chunks(
     rows: Sequence[Rollout], numbers: Sequence[int], budget: int, share: bool, alone: bool
 ) -> list[Chunk]:
     """alone: no other process waits for a pass of this one's."""
-    parts = split_micro_batches([_length(rows[i]) for i in numbers], budget)
     if not share:
+        parts = pack([_length(rows[i]) for i in numbers], budget)
         return [Chunk([[numbers[i] for i in part] for part in parts])] if parts else []
     families = _families(rows, numbers)
     # A last token is only predicted. Where others wait every row reads one of its own, so that
@@ -65,7 +71,7 @@ def _chunks(
     read = {i: _token_ids(rows[i])[:-1] for i in numbers}
     tries = [grow([read[i][: None if alone else -1] for i in group], budget) for group in families]
     chunks = []
-    for part in split_micro_batches(list(map(len, tries)), budget):
+    for part in pack(list(map(len, tries)), budget):
         homes = {
             i: Home(place, path, read[i][len(path) :])
             for place, k in enumerate(part)
@@ -78,7 +84,7 @@ def _chunks(
 def _parts(homes: dict[int, Home], budget: int) -> list[list[int]]:
     """Rows that have tokens of their own by their length, those that have none at once."""
     tailed = [i for i, home in homes.items() if len(home.tail)]
-    parts = split_micro_batches([len(homes[i].tail) for i in tailed], budget)
+    parts = pack([len(homes[i].tail) for i in tailed], budget)
     rest = [i for i, home in homes.items() if not len(home.tail)]
     return [[tailed[k] for k in part] for part in parts] + ([rest] if rest else [])
 

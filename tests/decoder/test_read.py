@@ -26,8 +26,8 @@ def alike(seed: int) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     first, second = (random.integers(0, 261, 12).tolist() for _ in range(2))
     made = [
-        *(first + [1, 2, 3], first + [1, 2, 4, 5], first + [9]),
-        *(second + [1], second + [1], second[:9]),
+        *([*first, 1, 2, 3], [*first, 1, 2, 4, 5], [*first, 9]),
+        *([*second, 1], [*second, 1], second[:9]),
         *([5], [5, 6], random.integers(0, 261, 20).tolist()),
     ]
     return [np.array(line, np.int32) for line in made]

@@ -1,15 +1,12 @@
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from rlcotrain.loss.collate import (
-    A_PASS,
     Aggregation,
     collate,
-    split_micro_batches,
     split_minibatches,
     token_weights,
 )
@@ -86,45 +83,6 @@ def test_minibatches_are_a_function_of_their_seed() -> None:
 def test_more_minibatches_than_groups_are_refused() -> None:
     with pytest.raises(ValueError, match=r"loss\.minibatches=3: .* number of groups .* 2$"):
         split_minibatches(grouped([4, 4]), 3, 0)
-
-
-@pytest.mark.parametrize("budget", [12, 13, 24, 40, 10_000])
-def test_micro_batches_stay_within_the_budget(budget: int) -> None:
-    random = np.random.default_rng(2)
-    lengths = random.integers(1, 7, size=(40, 2)).sum(-1).tolist()
-    parts = split_micro_batches(lengths, budget)
-    assert sorted(index for part in parts for index in part) == list(range(40))
-    assert all(len(part) * max(lengths[i] for i in part) <= budget for part in parts)
-    # No micro-batch could have taken in the next one's longest row.
-    for part, following in pairwise(parts):
-        size = (len(part) + 1) * lengths[part[0]]
-        tokens = sum(lengths[i] for i in [*part, following[0]])
-        assert size > budget or size - tokens > max(0.05 * size, A_PASS)
-        assert min(lengths[i] for i in part) >= max(lengths[i] for i in following)
-
-
-def test_a_large_budget_buys_no_padding() -> None:
-    random = np.random.default_rng(0)
-    lengths = random.lognormal(5.7, 0.5, 200).astype(int).tolist()
-    parts = split_micro_batches(lengths, 10**6)
-    assert len(parts) < 30
-    for part in parts:
-        kept = [lengths[i] for i in part]
-        size = max(kept) * len(kept)
-        assert size - sum(kept) <= max(0.05 * size, A_PASS)
-
-
-def test_a_little_padding_is_cheaper_than_a_pass() -> None:
-    # 40 + 25 + 10 of 120 leave 45 of padding; the next would leave 80.
-    assert split_micro_batches([25, 40, 5, 10], 10_000) == [[1, 0, 3], [2]]
-    assert split_micro_batches([25, 40, 5, 10], 100) == [[1, 0], [3, 2]]
-
-
-def test_a_row_above_the_budget_is_refused() -> None:
-    assert split_micro_batches([], 10) == []
-    assert len(split_micro_batches([2, 10], 10)) == 2
-    with pytest.raises(ValueError, match=r"hardware\.micro_batch_tokens=9: .* 10 tokens"):
-        split_micro_batches([2, 10], 9)
 
 
 def test_where_every_number_of_a_row_lands() -> None:
