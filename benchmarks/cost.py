@@ -14,10 +14,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROUNDS, STEPS = 4, 5
 LEARNED = ["verifier=llm_steps", "reward=steps"]
+ALONE = "verifier.max_tokens=4"  # <verdict>right</verdict> and the end
 SHORT = "verifier.max_tokens=40"  # solutions of six steps
 FROZEN, BOTH = "schedule=frozen_verifier", "schedule=interleaved"
 ARMS = {
     "single": ["verifier=rule", "schedule=single"],
+    "verified, a verdict alone": [*LEARNED, FROZEN, ALONE],
     "verified, short verdicts": [*LEARNED, FROZEN, SHORT],
     "verified": [*LEARNED, FROZEN],
     "co-trained 5:2, short verdicts": [*LEARNED, BOTH, SHORT],

@@ -1,19 +1,22 @@
 """How much of an update is padding, and what does packing save?  python benchmarks/padding.py
 
-Padding of all positions that go through the model, with prompts shared and not, on the reference
-work (16 prompts of about 13 tokens x 8 completions of about 29) and on lengths like GSM8K's
-(log-normal, 100 to 1024 tokens behind prompts of 50 to 200). `full` packs as many rows of like
-length into a micro-batch as its budget holds; ours also ends one where a twentieth would be
-padding. Then CPU seconds of forward and backward pass on the embedded model, arms in turns. The
-exit status is 1 where ours is above 10 % padding.
+Padding of all positions that go through the model, with beginnings shared (of these rows of random
+tokens only prompts are) and not, on the reference work (16 prompts of about 13 tokens x 8
+completions of about 29) and on lengths like GSM8K's (log-normal, 100 to 1024 tokens behind prompts
+of 50 to 200). `full` packs as many rows of like length into a micro-batch as its budget holds; ours
+also ends one where more than a twentieth, and than a pass costs, would be padding. Then CPU seconds
+of forward and backward pass on the embedded model, arms in turns. The exit status is 1 where ours
+is above 10 % padding.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -23,9 +26,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # not installed
 
 from rlcotrain.decoder import pack
 from rlcotrain.model.passes import passes
+from rlcotrain.model.plan import plan
 from rlcotrain.types import Rollout
 from tests.model.tiny import hardware, tiny, with_advantages
 from tests.rows import spoken
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 GROUP, BOUND, ROUNDS = 8, 0.10, 5
 MODEL = {"hidden_size": 96, "intermediate_size": 256, "layers": 3, "heads": 3}
@@ -60,20 +67,26 @@ def main() -> int:
     return int(worst > BOUND)
 
 
-def cost(model: torch.nn.Module, rows: list[Rollout], budget: int, shared: bool) -> Cost:
+def cost(model: PreTrainedModel, rows: list[Rollout], budget: int, shared: bool) -> Cost:
     """One forward and backward pass through all rows."""
-    machine = hardware(micro_batch_tokens=budget, share_prefixes=shared, logprob_chunk=1024)
+    machine = hardware(micro_batch_tokens=budget, logprob_chunk=1024)
     weights = [np.full(len(row.token_ids), 1e-3, np.float32) for row in rows]
     positions = tokens = batches = 0
     began = time.process_time()
-    for _, batch, logprobs_BL, _, read in passes(
-        model, rows, weights, None, machine, shared, entropy_grad=False
+    chunks = plan(rows, budget, shared)
+    for _, batch, logprobs_BL, _, fed in passes(
+        model, apply, chunks, rows, weights, None, machine, entropy_grad=False
     ):
         (batch.weights_BL * logprobs_BL).sum().backward()
-        positions, tokens, batches = positions + read[0], tokens + read[1], batches + 1
+        positions, tokens = positions + fed.positions, tokens + fed.tokens
+        batches += 1
     seconds = time.process_time() - began
     model.zero_grad()
     return 1 - tokens / positions, batches, seconds
+
+
+def apply(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
 
 
 def reference() -> list[Rollout]:
@@ -95,7 +108,10 @@ def made(prompts: np.ndarray, completions: np.ndarray) -> list[Rollout]:
     rows = []
     for group, (size, lengths) in enumerate(zip(prompts, completions, strict=True)):
         prompt = random.integers(0, 250, int(size)).tolist()
-        rows += [spoken(prompt, [5] * int(length), f"{group}") for length in lengths]
+        rows += [
+            spoken(prompt, random.integers(0, 250, int(length)).tolist(), f"{group}")
+            for length in lengths
+        ]
     return with_advantages([replace(row, rewards=()) for row in rows])
 
 

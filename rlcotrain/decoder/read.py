@@ -10,12 +10,12 @@ import torch
 from torch.nn.functional import pad
 
 from rlcotrain.decoder.pack import pack
-from rlcotrain.decoder.trie import Trie, families, grow
+from rlcotrain.decoder.trie import Trie, common, families, grow
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
 
-STEM = 1024  # nodes at most of a tree of prompts: each is held against all others
+STEM = 1024  # nodes of a tree that branches: each is held against all others
 TOGETHER = 16384  # tokens of prompts that are read at once
 
 # Hidden states [., ., H], then of every layer its keys and its values [., heads, ., D].
@@ -66,43 +66,62 @@ def read_prompts(
 ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
     """Of B prompts the last hidden states [B, H], keys and values [B, heads, S, D] of every layer,
     and which slots each prompt sees [B, S]. What they begin with alike is read once."""
-    device, groups = model.device, families(prompts)
-    tries = [grow([prompts[i] for i in group], STEM) for group in groups]
+    starts, states = _read_beginnings(model, prompts)
+    device, layers = model.device, len(states) // 2
+    held = states[0].new_tensor(starts, dtype=torch.long)[:, None]
+    lengths = held.new_tensor([len(prompt) for prompt in prompts])[:, None]
+    slots = torch.arange(int(lengths.max()), device=device)
+    tailed = [i for i, prompt in enumerate(prompts) if len(prompt) > starts[i]]
+    if tailed:
+        rows = torch.tensor(tailed, device=device)
+        token_ids, real = _padded([prompts[i][starts[i] :] for i in tailed], device)
+        width = states[1].shape[2]
+        begun = [layer[rows] for layer in states[1:]]
+        seen = torch.arange(width, device=device) < held[rows]
+        hidden, *both = read_behind(model, begun[:layers], begun[layers:], seen, token_ids)
+        states[0][rows] = hidden[torch.arange(len(rows), device=device), real.sum(-1) - 1]
+        # A beginning and what stands behind it, without the room between them.
+        place = torch.where(slots < held[rows], slots, slots + width - held[rows])
+        place = place.clamp(max=width + token_ids.shape[1] - 1)[:, None, :, None]
+        for k, layer in enumerate((*both[0], *both[1]), 1):
+            states[k] = pad(states[k], (0, 0, 0, len(slots) - width))
+            states[k][rows] = layer.gather(2, place.expand(-1, layer.shape[1], -1, layer.shape[3]))
+    return states[0], states[1 : layers + 1], states[layers + 1 :], slots < lengths
+
+
+def _read_beginnings(
+    model: PreTrainedModel, prompts: Sequence[np.ndarray]
+) -> tuple[list[int], list[torch.Tensor]]:
+    """How many tokens of each prompt its tree has, and what was read of them: last hidden states
+    [B, H], then of every layer the keys [B, heads, S, D], then the values."""
+    groups = families(prompts)
+    tries = [_tree([prompts[i] for i in group]) for group in groups]
     paths = {
         i: path
         for group, trie in zip(groups, tries, strict=True)
         for i, path in zip(group, trie.paths, strict=True)
     }
-    path_BP, seen_BP = _padded([paths[i] for i in range(len(prompts))], device)
-    last_BP = (seen_BP.sum(-1, keepdim=True) - 1).clamp(min=0)
+    starts = [len(paths[i]) for i in range(len(prompts))]
+    path_BP, _ = _padded([paths[i] for i in range(len(prompts))], model.device)
     whole: list[torch.Tensor] = []
     for part in pack(list(map(len, tries)), max(TOGETHER, *map(len, tries))):
-        hidden, keys, values = read_tries(model, [tries[c] for c in part], device)
-        trie_of = {i: place for place, c in enumerate(part) for i in groups[c]}
-        rows = torch.tensor(list(trie_of), device=device)
-        trie_R1 = torch.tensor(list(trie_of.values()), device=device)[:, None]
-        found = [hidden[trie_R1, path_BP[rows].gather(1, last_BP[rows])][:, 0]]
-        found += [layer[trie_R1, :, path_BP[rows]].transpose(1, 2) for layer in (*keys, *values)]
+        hidden, keys, values = read_tries(model, [tries[c] for c in part], model.device)
+        tree_of = {i: place for place, c in enumerate(part) for i in groups[c]}
+        rows, tree_R = (path_BP.new_tensor(list(which)) for which in (tree_of, tree_of.values()))
+        last_R = path_BP.new_tensor([paths[i][-1] for i in tree_of])
+        found = [hidden[tree_R, last_R]]
+        path_RP = path_BP[rows]
+        found += [layer[tree_R[:, None], :, path_RP].transpose(1, 2) for layer in (*keys, *values)]
         whole = whole or [one.new_zeros(len(prompts), *one.shape[1:]) for one in found]
-        for all_rows, one in zip(whole, found, strict=True):
-            all_rows[rows] = one
+        for of_all, one in zip(whole, found, strict=True):
+            of_all[rows] = one
+    return starts, whole
 
-    tails = {i: prompt[len(paths[i]) :] for i, prompt in enumerate(prompts)}
-    tails = {i: tail for i, tail in tails.items() if len(tail)}
-    layers = len(whole) // 2
-    if tails:
-        rows = torch.tensor(list(tails), device=device)
-        token_ids, real = _padded(list(tails.values()), device)
-        held = [layer[rows] for layer in whole[1:]]
-        given = held[:layers], held[layers:], seen_BP[rows], token_ids
-        hidden, keys, values = read_behind(model, *given)
-        whole[0][rows] = hidden[torch.arange(len(rows), device=device), real.sum(-1) - 1]
-        seen_BP = pad(seen_BP, (0, token_ids.shape[1]))
-        seen_BP[rows, -token_ids.shape[1] :] = real
-        for place, one in enumerate((*keys, *values), 1):
-            whole[place] = pad(whole[place], (0, 0, 0, token_ids.shape[1]))
-            whole[place][rows] = one
-    return whole[0], whole[1 : layers + 1], whole[layers + 1 :], seen_BP
+
+def _tree(family: Sequence[np.ndarray]) -> Trie:
+    """Of prompts in the order of a dictionary: what the first and the last begin with, all do. It
+    branches nowhere and may be long."""
+    return grow(family, max(STEM, common(family[0], family[-1])))
 
 
 def _padded(lines: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -81,11 +81,11 @@ def walk(sequences: Sequence[np.ndarray]) -> tuple[list[int], np.ndarray]:
     """Numbers of the sequences in the order of a dictionary, and how many tokens each begins with
     that the one before it begins with: the others are its own part of the whole tree."""
     order = sorted(range(len(sequences)), key=lambda i: sequences[i].astype(">i4").tobytes())
-    alike = [0, *(_alike(sequences[one], sequences[other]) for one, other in pairwise(order))]
+    alike = [0, *(common(sequences[one], sequences[other]) for one, other in pairwise(order))]
     return order, np.array(alike[: len(order)])
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> int:
+def common(one: np.ndarray, other: np.ndarray) -> int:
     """How many tokens both begin with."""
     size = min(len(one), len(other))
     differ = one[:size] != other[:size]

@@ -6,6 +6,7 @@ Nothing else in the house knows of it, so that without it nothing is slower.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -112,11 +113,13 @@ class Profile:
         after: Callable[..., None] | None = None,
     ) -> None:
         """Time `owner.name` as `part`, which may depend on the call's arguments. `after` sees the
-        result and the arguments."""
+        result and the arguments. What another thread does beside a step is no part of it."""
         function: Watched = getattr(owner, name)
 
         @functools.wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                return function(*args, **kwargs)
             with self.parts.part(part if isinstance(part, str) else part(*args, **kwargs)):
                 result = function(*args, **kwargs)
                 if after is not None:

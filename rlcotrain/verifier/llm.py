@@ -7,6 +7,7 @@ stream and summed raw, agreement of their final verdict with the grader plus wei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
@@ -78,8 +79,7 @@ class Llm:
         self, rollouts: list[Rollout], agents: Speakers, turn: Turn
     ) -> tuple[list[Verdict], list[Rollout]]:
         """One verdict a row, and `turn.verifications` judgements a row, all asked in one batch."""
-        grades = self._grades(rollouts)
-        rows = self._ask(rollouts, grades, agents, turn, self.sampling)
+        rows, grades = self._ask(rollouts, agents, turn, self.sampling)
         count = turn.verifications
         verdicts = [
             self._verdict(rollout, grade, rows[i * count : (i + 1) * count])
@@ -94,16 +94,12 @@ class Llm:
 
         Only judgements of one solution are peers.
         """
-        return self._ask(rollouts, self._grades(rollouts), agents, turn, sampling)
+        return self._ask(rollouts, agents, turn, sampling)[0]
 
     def _ask(
-        self,
-        rollouts: Sequence[Rollout],
-        grades: Sequence[Grade | None],
-        agents: Speakers,
-        turn: Turn,
-        sampling: Sampling,
-    ) -> list[Rollout]:
+        self, rollouts: Sequence[Rollout], agents: Speakers, turn: Turn, sampling: Sampling
+    ) -> tuple[list[Rollout], list[Grade | None]]:
+        """Judgements, and what the grader says of the solutions, which it finds out meanwhile."""
         wording = turn.task.wording
         prompts = [
             Prompt(
@@ -114,15 +110,19 @@ class Llm:
             )
             for position, row in enumerate(rollouts)
         ]
-        said = agents.sample(
-            "verifier", prompts, turn.verifications, sampling, turn.seed, turn.step
-        )
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            graded = beside.submit(self._grades, rollouts)
+            said = agents.sample(
+                "verifier", prompts, turn.verifications, sampling, turn.seed, turn.step
+            )
+        grades = graded.result()
         pairs = zip(rollouts, grades, strict=True)
         facts = [self._facts(row, grade, turn) for row, grade in pairs]
-        return [
+        rows = [
             replace(row, judgement=self._read(row, facts[i // turn.verifications]))
             for i, row in enumerate(said)
         ]
+        return rows, grades
 
     def _grades(self, rollouts: Sequence[Rollout]) -> list[Grade | None]:
         """The grader's word on each solution, None where no answer is known."""

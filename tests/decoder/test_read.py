@@ -48,19 +48,13 @@ def test_a_tree_is_read_as_its_sequences_are() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(("limit", "stem"), [(256, 1024), (0, 1024), (0, 5)])
-def test_prompts_are_read_as_each_by_itself(
-    limit: int, stem: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("limit", [256, 0])
+def test_prompts_are_read_as_each_by_itself(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trie, "WHOLE", limit)
-    monkeypatch.setattr(reading, "STEM", stem)
-    prompts = alike(1)
-    prompts = [p for k, p in enumerate(prompts) if k != 4 and (len(p) <= stem or stem > 5)]
-    prompts += [] if stem > 5 else [prompts[0], alike(1)[0], alike(1)[1]]
-    if stem == 5:
-        prompts = [alike(1)[0], alike(1)[1], np.array([5], np.int32)]  # five of twelve shared
+    prompts = [prompt for k, prompt in enumerate(alike(1)) if k != 4]  # which is 3 again
     last, keys, values, seen = read_prompts(MODEL, prompts)
     assert seen.sum(-1).tolist() == [len(prompt) for prompt in prompts]
+    assert seen.shape[1] == keys[1].shape[2] == max(map(len, prompts)), "no room between"
     for b, prompt in enumerate(prompts):
         state, key, value = whole(prompt)
         torch.testing.assert_close(last[b], state[-1], rtol=0, atol=1e-5)
@@ -82,3 +76,19 @@ def test_beginnings_of_prompts_are_read_once(monkeypatch: pytest.MonkeyPatch) ->
         hook.remove()
     # Twelve tokens of all and two more of the first two; then 3, 4 5 and 9, padded to two each.
     assert read == [(1, 14), (3, 2)]
+
+
+@torch.inference_mode()
+def test_only_what_branches_is_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trie, "WHOLE", 0)
+    monkeypatch.setattr(reading, "STEM", 3)
+    ends = ([1, 2], [1, 3], [4, 5], [4, 6])
+    prompts = [np.array([*range(20, 32), *end], np.int32) for end in ends]
+    trees: list[int] = []
+    monkeypatch.setattr(
+        reading, "grow", lambda *args: trees.append(len(made := grow(*args))) or made
+    )
+    last, *_ = read_prompts(MODEL, prompts)
+    assert trees == [12]  # not the 1 and the 4, which two have each
+    for b, prompt in enumerate(prompts):
+        torch.testing.assert_close(last[b], whole(prompt)[0][-1], rtol=0, atol=1e-5)

@@ -1,12 +1,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
 
 from rlcotrain.data.wording import Wording
 from rlcotrain.grader.number import Number
-from rlcotrain.types import Problem, Rollout, StepTruth, Verdict
+from rlcotrain.types import Grade, Problem, Rollout, StepTruth, Verdict
 from rlcotrain.verifier.llm import Llm
 from tests.rows import said
 from tests.verifier.speakers import Prepared, turn
@@ -210,3 +211,33 @@ def test_what_it_emits_and_needs() -> None:
 def test_settings_that_cannot_be_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         llm(**changes)
+
+
+def test_solutions_are_graded_while_the_verifier_speaks() -> None:
+    speaking = Event()
+
+    class Speaking(Prepared):
+        def sample(self, *args: Any, **kwargs: Any) -> list[Rollout]:
+            speaking.set()
+            return super().sample(*args, **kwargs)
+
+    class Patient(Number):
+        def grade(self, *args: Any) -> list[Grade]:
+            assert speaking.wait(timeout=30), "nobody speaks before the grader is done"
+            return super().grade(*args)
+
+    grader = Patient(tolerance=0.0)
+    verdicts, rows = llm(grader=grader, gold_weight=1.0).judge(
+        [RIGHT, WRONG], Speaking([YES, NO]), turn(1)
+    )
+    assert [verdict.score for verdict in verdicts] == [1.0, 0.0]
+    assert [sum(one.values()) for one in paid(rows)] == [1.8, 1.8]
+
+
+def test_an_error_of_the_grader_is_raised_by_who_asked() -> None:
+    class Broken(Number):
+        def grade(self, *_: Any) -> list[Grade]:
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        llm(grader=Broken(tolerance=0.0)).judge([RIGHT], Prepared([YES]), turn(1))
