@@ -38,6 +38,11 @@ class LineCache:
         self._keys, self._values, self._seen = list(keys), list(values), seen_BS
         self.keep(torch.arange(self.lines, device=seen_BS.device), most)
 
+    @property
+    def heads(self) -> int:
+        """Of keys and values, in a layer."""
+        return self._keys[0].shape[1]
+
     def keep(self, lines: torch.Tensor, most: int) -> None:
         """Go on with these lines, in this order; one may be kept several times."""
         self.lines, self.most = len(lines), most
@@ -51,8 +56,8 @@ class LineCache:
         shape = list(old.shape)
         shape[0], shape[slots] = self.most, self.length + ROOM
         new = old.new_empty(shape)
-        read = old.narrow(slots, 0, self.length).index_select(0, lines)
-        new[: len(lines)].narrow(slots, 0, self.length).copy_(read)
+        room = new[: len(lines)].narrow(slots, 0, self.length)
+        torch.index_select(old.narrow(slots, 0, self.length), 0, lines, out=room)
         return new
 
     def fork(self, sources: torch.Tensor, targets: torch.Tensor, lines: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 MOST_PADDING = 0.05  # of a micro-batch, below its budget: more, smaller ones cost less than padding
-A_PASS = 48  # tokens that cost as much as a further micro-batch does by itself, on a CPU
+A_PASS = 64  # tokens that cost as much as a further micro-batch does by itself, on a CPU
 
 
 def pack(lengths: Sequence[int], budget: int) -> list[list[int]]:

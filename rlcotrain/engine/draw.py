@@ -22,27 +22,33 @@ def uniforms(seeds_B: np.ndarray, position: int) -> np.ndarray:
 
 
 def draw_tokens(
-    logits_BV: torch.Tensor, sampling: Sampling, uniforms_B: np.ndarray
+    logits_LV: torch.Tensor,
+    sampling: Sampling,
+    uniforms_B: np.ndarray,
+    line_B: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(token ids [B], their log-probabilities [B]) at the sampling temperature, in float32.
 
+    line_B: from which of the L distributions each row draws; None: each from its own.
     Log-probabilities are those of the distribution drawn from; greedy rows report temperature 1.
     """
-    logits_BV = logits_BV.float()
+    logits_LV = logits_LV.float()
+    if line_B is None:
+        line_B = torch.arange(len(logits_LV), device=logits_LV.device)
     if sampling.temperature == 0:
-        logprobs_BV = torch.log_softmax(logits_BV, -1)
-        ids_B = logprobs_BV.argmax(-1)
+        logprobs_LV = torch.log_softmax(logits_LV, -1)
+        ids_B = logprobs_LV.argmax(-1)[line_B]
     else:
-        logits_BV = _filtered(logits_BV / sampling.temperature, sampling)
-        logprobs_BV = torch.log_softmax(logits_BV, -1)
+        logits_LV = _filtered(logits_LV / sampling.temperature, sampling)
+        logprobs_LV = torch.log_softmax(logits_LV, -1)
         # float64: in float32 the tail of a large vocabulary could never be drawn.
-        cumulative_BV = logprobs_BV.double().exp().cumsum(-1)
-        u_B = torch.from_numpy(uniforms_B).to(logits_BV.device)
+        cumulative_BV = logprobs_LV.double().exp().cumsum(-1)[line_B]
+        u_B = torch.from_numpy(uniforms_B).to(logits_LV.device)
         targets_B1 = (u_B * cumulative_BV[:, -1])[:, None]
         # right=True skips tokens of probability 0, whose cumulative value equals their neighbour's.
         ids_B = torch.searchsorted(cumulative_BV, targets_B1, right=True)[:, 0]
-        ids_B = ids_B.clamp(max=logits_BV.shape[-1] - 1)
-    return ids_B, logprobs_BV.gather(-1, ids_B[:, None])[:, 0]
+        ids_B = ids_B.clamp(max=logits_LV.shape[-1] - 1)
+    return ids_B, logprobs_LV[line_B, ids_B]
 
 
 def _filtered(logits_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:

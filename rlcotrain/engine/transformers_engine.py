@@ -18,6 +18,7 @@ import torch
 from rlcotrain.decoder.cache import LineCache, one_query
 from rlcotrain.decoder.head import head_logits
 from rlcotrain.decoder.read import read_prompts
+from rlcotrain.decoder.step import is_plain, step
 from rlcotrain.decoder.trie import families
 from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.types import Completion, Sampling
@@ -109,6 +110,8 @@ class _Decode:
         self.speaker, self.sampling = speaker, sampling
         self.seeds = np.asarray(seeds, np.uint64)
         self.prompts = prompts
+        vocabulary = speaker.module.get_output_embeddings().weight.shape[0]
+        self.ends = np.isin(np.arange(vocabulary), speaker.stop_ids)
         count, steps = len(prompts), sampling.max_tokens
         self.token_ids = np.zeros((count, steps), np.int32)
         self.logprobs = np.zeros((count, steps), np.float32)
@@ -124,6 +127,7 @@ class _Decode:
 
     def _prefill(self) -> torch.Tensor:
         """Read the distinct prompts, each a line; returns their last hidden states [lines, H]."""
+        self.plain = is_plain(self.speaker.module)
         distinct = {prompt.tobytes(): prompt for prompt in self.prompts}
         number = {text: k for k, text in enumerate(distinct)}
         self.line = np.array([number[prompt.tobytes()] for prompt in self.prompts])
@@ -134,10 +138,11 @@ class _Decode:
     def _decode(self, hidden: torch.Tensor) -> None:
         rows = np.arange(len(self.prompts))  # that go on
         for position in range(self.sampling.max_tokens):
-            line = torch.from_numpy(self.line).to(hidden.device)
-            logits = head_logits(self.speaker.module, hidden)[line]
             drawn, logprobs = draw_tokens(
-                logits, self.sampling, uniforms(self.seeds[rows], position)
+                head_logits(self.speaker.module, hidden),
+                self.sampling,
+                uniforms(self.seeds[rows], position),
+                torch.from_numpy(self.line).to(hidden.device),
             )
             token_ids = drawn.cpu().numpy()
             self.token_ids[rows, position] = token_ids
@@ -177,6 +182,8 @@ class _Decode:
     def _advance(self, newest: torch.Tensor) -> torch.Tensor:
         """Read a token of every line; returns the hidden states behind them [lines, H]."""
         seen = self.cache.step()
+        if self.plain:
+            return step(self.speaker.module, newest, seen, self.cache)
         output = self.speaker.module.get_decoder()(
             input_ids=newest[:, None],
             attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None, None],
@@ -190,7 +197,7 @@ class _Decode:
     def _mark_stopped(self, rows: np.ndarray, position: int) -> np.ndarray:
         """Note which rows the newest token ends; returns which go on."""
         newest = self.token_ids[rows, position]
-        ended = np.isin(newest, self.speaker.stop_ids)
+        ended = self.ends[newest]
         if self.sampling.stop:
             suspects = self.speaker.may_stop(self.sampling.stop)[newest] & ~ended
             for k in np.nonzero(suspects)[0]:
@@ -198,7 +205,7 @@ class _Decode:
                 ended[k] = any(mark in text for mark in self.sampling.stop)
         self.lengths[rows[ended]] = position + 1
         self.stopped[rows[ended]] = True
-        return ~ended
+        return np.logical_not(ended)
 
     def _completion(self, row: int) -> Completion:
         length = self.lengths[row]

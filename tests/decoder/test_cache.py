@@ -9,7 +9,7 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
     seen = torch.tensor([[True, True, True, True], [True, True, False, False]])
     cache = LineCache([read, read + 1000], [-read, -read - 1000], seen, most=4)
     cache.keep(torch.tensor([1, 0, 1]), most=4)
-    assert (cache.lines, cache.length) == (3, 4)
+    assert (cache.lines, cache.length, cache.heads) == (3, 4, 3)
     for token in range(ROOM + 2):  # past the first room
         mask = cache.step()
         assert mask.tolist() == [

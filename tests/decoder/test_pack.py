@@ -35,7 +35,7 @@ def test_a_large_budget_buys_no_padding() -> None:
 
 
 def test_a_little_padding_is_cheaper_than_a_pass() -> None:
-    # 40 + 25 + 10 of 120 leave 45 of padding; the next would leave 80.
+    # 40 + 25 + 10 of 120 leave 45 of padding; with the next it would be 80.
     assert pack([25, 40, 5, 10], 10_000) == [[1, 0, 3], [2]]
     assert pack([25, 40, 5, 10], 100) == [[1, 0], [3, 2]]
 

@@ -149,3 +149,14 @@ def test_drawn_frequencies_follow_the_probabilities() -> None:
 def test_settings_out_of_range_are_named(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"^sampling\.{key}={value}: must be "):
         Sampling(**{key: value})
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_rows_of_one_line_draw_as_if_each_had_its_own(temperature: float) -> None:
+    torch.manual_seed(0)
+    logits, line = torch.randn(3, 50), torch.tensor([2, 0, 2, 2, 1, 0])
+    given = Sampling(temperature=temperature, top_k=20), np.linspace(0.05, 0.95, 6)
+    ids, logprobs = draw_tokens(logits, *given, line)
+    own_ids, own_logprobs = draw_tokens(logits[line], *given)
+    assert ids.equal(own_ids) and logprobs.equal(own_logprobs)
+    assert temperature == 0 or len(set(ids[[0, 2, 3]].tolist())) == 3

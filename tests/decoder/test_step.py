@@ -1,0 +1,75 @@
+"""A step of our own does what the modules do, for each architecture that it claims."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlcotrain.decoder.cache import LineCache, one_query
+from rlcotrain.decoder.step import PLAIN, is_plain, step
+from tests.model.architectures import write
+from tests.model.tiny import pretrained, tiny
+
+
+def load(name: str, folder: Path, **changes: Any) -> Any:
+    write(folder, name, name != "nanochat")
+    return pretrained(folder, **changes).load(0)[0].eval()
+
+
+def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states [tokens, lines, H] of three tokens behind a prompt with a hole, by step and
+    by the modules."""
+    torch.manual_seed(0)
+    prompts = torch.randint(0, 100, (3, 4))
+    seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
+    cache = model.get_decoder()(prompts, use_cache=True).past_key_values
+    keys, values, *_ = zip(*cache, strict=True)
+    ours, theirs = (LineCache(keys, values, seen, most=5) for _ in range(2))
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    for token_ids in torch.randint(0, 100, (3, 3)):
+        found[0].append(step(model, token_ids, ours.step(), ours))
+        mask = theirs.step()
+        with one_query(model):
+            output = model.get_decoder()(
+                input_ids=token_ids[:, None],
+                attention_mask=torch.where(mask, 0.0, -torch.inf)[:, None, None],
+                position_ids=mask.sum(-1, keepdim=True) - 1,
+                past_key_values=theirs,
+                use_cache=True,
+            )
+        found[1].append(output.last_hidden_state[:, 0])
+    one, other = (torch.stack(states) for states in found)
+    return one, other
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_step_is_that_of_the_modules(name: str, tmp_path: Path) -> None:
+    model = load(name, tmp_path)
+    with torch.no_grad():  # norms and biases begin as ones and zeros, which would hide a slip
+        for parameter in model.get_decoder().layers.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.3 * torch.randn_like(parameter)
+    assert is_plain(model)
+    ours, theirs = read_both_ways(model)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+@torch.inference_mode()
+def test_a_step_of_the_embedded_model_is_that_of_the_modules() -> None:
+    ours, theirs = read_both_ways(tiny(heads=4, key_value_heads=2).load(0)[0].eval())
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+def test_what_is_not_plain_is_left_to_the_modules(tmp_path: Path) -> None:
+    lora = {"r": 4, "target_modules": ["q_proj"]}
+    assert not is_plain(load("qwen3", tmp_path / "a", lora=lora))
+    assert not is_plain(load("nanochat", tmp_path / "b"))
+    assert not is_plain(load("qwen3", tmp_path / "c").bfloat16())
+    model = load("qwen3", tmp_path / "d")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not is_plain(model)
+    assert is_plain(model)
+    model.config.hidden_act = "gelu"
+    assert not is_plain(model)
