@@ -197,7 +197,7 @@ class _Decode:
     def _mark_stopped(self, rows: np.ndarray, position: int) -> np.ndarray:
         """Note which rows the newest token ends; returns which go on."""
         newest = self.token_ids[rows, position]
-        ended = self.ends[newest]
+        ended: np.ndarray = self.ends[newest]
         if self.sampling.stop:
             suspects = self.speaker.may_stop(self.sampling.stop)[newest] & ~ended
             for k in np.nonzero(suspects)[0]:
@@ -205,7 +205,7 @@ class _Decode:
                 ended[k] = any(mark in text for mark in self.sampling.stop)
         self.lengths[rows[ended]] = position + 1
         self.stopped[rows[ended]] = True
-        return np.logical_not(ended)
+        return ~ended
 
     def _completion(self, row: int) -> Completion:
         length = self.lengths[row]
