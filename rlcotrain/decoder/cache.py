@@ -6,7 +6,7 @@ together they were two fifths of a decode on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +26,41 @@ class LineCache:
     and position. Lines may go on in several ways, so there is room for more than there are.
     """
 
-    def __init__(
+    def __init__(self, lengths_B: torch.Tensor, most: int) -> None:
+        """Of B lines that are to hold so many tokens at first; at most `most` lines."""
+        self.lines, self.length, self.most = len(lengths_B), int(lengths_B.max()), most
+        slots = torch.arange(self.length + ROOM, device=lengths_B.device)
+        self._seen = lengths_B.new_zeros((most, len(slots)), dtype=torch.bool)
+        self._seen[: self.lines] = slots < lengths_B[:, None]
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+
+    def fill(
         self,
-        keys: Sequence[torch.Tensor],
-        values: Sequence[torch.Tensor],
-        seen_BS: torch.Tensor,
-        most: int,
+        line_N: torch.Tensor,
+        slot_N: torch.Tensor,
+        keys: Iterable[torch.Tensor],
+        values: Iterable[torch.Tensor],
     ) -> None:
-        """Of B lines that have read S slots, of which each sees some; at most `most` lines."""
-        self.lines, self.length = seen_BS.shape
-        self._keys, self._values, self._seen = list(keys), list(values), seen_BS
-        self.keep(torch.arange(self.lines, device=seen_BS.device), most)
+        """Write what was read of single tokens, of each layer [N, heads, D]."""
+        for held, given in ((self._keys, keys), (self._values, values)):
+            for layer, new in enumerate(given):
+                if layer == len(held):
+                    _, heads, width = new.shape
+                    room = new.new_empty(self.most, heads, self.length + ROOM, width)
+                    # What a line does not see is masked, but not where it is not a number.
+                    room[: self.lines, :, : self.length] = 0
+                    held.append(room)
+                held[layer][line_N, :, slot_N] = new
+
+    def read(
+        self, lines: torch.Tensor, slots: int
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Keys and values of the first slots of some lines."""
+        keys, values = (
+            [layer[lines, :, :slots] for layer in held] for held in (self._keys, self._values)
+        )
+        return keys, values
 
     @property
     def heads(self) -> int:
@@ -114,7 +138,8 @@ def _attend(
     rows, heads, _one, width = query.shape
     # Queries that share a head of the cache are the rows of one product with it.
     query = query.reshape(rows, key.shape[1], -1, width)
-    if query.dtype == torch.float32:
+    # Under autocast a float32 product would give scores in half precision.
+    if query.dtype == torch.float32 and not torch.is_autocast_enabled(query.device.type):
         scores = torch.matmul(query * scaling, key.transpose(-1, -2)) + attention_mask
         seen = torch.matmul(scores.softmax(-1), value)
     else:  # scores in half precision would not be those of the update

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn.functional import pad
 
+from rlcotrain.decoder.cache import LineCache
 from rlcotrain.decoder.pack import pack
-from rlcotrain.decoder.trie import Trie, common, families, grow
+from rlcotrain.decoder.trie import Trie, families, grow
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
 
-STEM = 1024  # nodes of a tree that branches: each is held against all others
 TOGETHER = 16384  # tokens of prompts that are read at once
 
 # Hidden states [., ., H], then of every layer its keys and its values [., heads, ., D].
@@ -62,69 +61,85 @@ def read_behind(
 
 
 def read_prompts(
-    model: PreTrainedModel, prompts: Sequence[np.ndarray]
-) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
-    """Of B prompts the last hidden states [B, H], keys and values [B, heads, S, D] of every layer,
-    and which slots each prompt sees [B, S]. What they begin with alike is read once."""
-    starts, states = _read_beginnings(model, prompts)
-    device, layers = model.device, len(states) // 2
-    held = states[0].new_tensor(starts, dtype=torch.long)[:, None]
-    lengths = held.new_tensor([len(prompt) for prompt in prompts])[:, None]
-    slots = torch.arange(int(lengths.max()), device=device)
-    tailed = [i for i, prompt in enumerate(prompts) if len(prompt) > starts[i]]
-    if tailed:
-        rows = torch.tensor(tailed, device=device)
-        token_ids, real = _padded([prompts[i][starts[i] :] for i in tailed], device)
-        width = states[1].shape[2]
-        begun = [layer[rows] for layer in states[1:]]
-        seen = torch.arange(width, device=device) < held[rows]
-        hidden, *both = read_behind(model, begun[:layers], begun[layers:], seen, token_ids)
-        states[0][rows] = hidden[torch.arange(len(rows), device=device), real.sum(-1) - 1]
-        # A beginning and what stands behind it, without the room between them.
-        place = torch.where(slots < held[rows], slots, slots + width - held[rows])
-        place = place.clamp(max=width + token_ids.shape[1] - 1)[:, None, :, None]
-        for k, layer in enumerate((*both[0], *both[1]), 1):
-            states[k] = pad(states[k], (0, 0, 0, len(slots) - width))
-            states[k][rows] = layer.gather(2, place.expand(-1, layer.shape[1], -1, layer.shape[3]))
-    return states[0], states[1 : layers + 1], states[layers + 1 :], slots < lengths
+    model: PreTrainedModel, prompts: Sequence[np.ndarray], most: int
+) -> tuple[torch.Tensor, LineCache]:
+    """Last hidden states [B, H] of B prompts, and a cache of as many lines, with room for `most`.
 
-
-def _read_beginnings(
-    model: PreTrainedModel, prompts: Sequence[np.ndarray]
-) -> tuple[list[int], list[torch.Tensor]]:
-    """How many tokens of each prompt its tree has, and what was read of them: last hidden states
-    [B, H], then of every layer the keys [B, heads, S, D], then the values."""
+    What prompts begin with alike is read once.
+    """
+    device = model.device
+    cache = LineCache(torch.tensor([len(prompt) for prompt in prompts], device=device), most)
     groups = families(prompts)
-    tries = [_tree([prompts[i] for i in group]) for group in groups]
-    paths = {
-        i: path
-        for group, trie in zip(groups, tries, strict=True)
-        for i, path in zip(group, trie.paths, strict=True)
-    }
-    starts = [len(paths[i]) for i in range(len(prompts))]
-    path_BP, _ = _padded([paths[i] for i in range(len(prompts))], model.device)
-    whole: list[torch.Tensor] = []
+    tries = [grow([prompts[i] for i in group], max(map(len, prompts))) for group in groups]
+    last: dict[int, torch.Tensor] = {}
+    paths: dict[int, np.ndarray] = {}
     for part in pack(list(map(len, tries)), max(TOGETHER, *map(len, tries))):
-        hidden, keys, values = read_tries(model, [tries[c] for c in part], model.device)
-        tree_of = {i: place for place, c in enumerate(part) for i in groups[c]}
-        rows, tree_R = (path_BP.new_tensor(list(which)) for which in (tree_of, tree_of.values()))
-        last_R = path_BP.new_tensor([paths[i][-1] for i in tree_of])
-        found = [hidden[tree_R, last_R]]
-        path_RP = path_BP[rows]
-        found += [layer[tree_R[:, None], :, path_RP].transpose(1, 2) for layer in (*keys, *values)]
-        whole = whole or [one.new_zeros(len(prompts), *one.shape[1:]) for one in found]
-        for of_all, one in zip(whole, found, strict=True):
-            of_all[rows] = one
-    return starts, whole
+        hidden, keys, values = read_tries(model, [tries[c] for c in part], device)
+        stands = [
+            (i, place, path)
+            for place, c in enumerate(part)
+            for i, path in zip(groups[c], tries[c].paths, strict=True)
+        ]
+        sizes = [len(path) for _, _, path in stands]
+        line_N, tree_N = (
+            torch.from_numpy(np.repeat([one[which] for one in stands], sizes)).to(device)
+            for which in (0, 1)
+        )
+        node_N = torch.from_numpy(np.concatenate([path for _, _, path in stands])).to(device)
+        slot_N = torch.from_numpy(np.concatenate([np.arange(size) for size in sizes])).to(device)
+        found = ((layer[tree_N, :, node_N] for layer in held) for held in (keys, values))
+        cache.fill(line_N, slot_N, *found)
+        for i, place, path in stands:
+            paths[i], last[i] = path, hidden[place, path[-1]]
+    _go_on(model, prompts, {i: len(path) for i, path in paths.items()}, cache, last)
+    return torch.stack([last[i] for i in range(len(prompts))]), cache
 
 
-def _tree(family: Sequence[np.ndarray]) -> Trie:
-    """Of prompts in the order of a dictionary: what the first and the last begin with, all do. It
-    branches nowhere and may be long."""
-    return grow(family, max(STEM, common(family[0], family[-1])))
+def _go_on(
+    model: PreTrainedModel,
+    prompts: Sequence[np.ndarray],
+    starts: dict[int, int],
+    cache: LineCache,
+    last: dict[int, torch.Tensor],
+) -> None:
+    """Read what prompts have behind their trees, where they have anything, into cache and last."""
+    tails = {i: prompt[starts[i] :] for i, prompt in enumerate(prompts) if len(prompt) > starts[i]}
+    numbers, lengths = list(tails), [len(tail) for tail in tails.values()]
+    for part in pack(lengths, max(TOGETHER, *lengths, 1)):
+        lines = torch.tensor([numbers[k] for k in part], device=model.device)
+        start_R1 = lines.new_tensor([starts[numbers[k]] for k in part])[:, None]
+        token_ids, real = padded([tails[numbers[k]] for k in part], model.device)
+        begun = int(start_R1.max())
+        seen = torch.arange(begun, device=model.device) < start_R1
+        held = cache.read(lines, begun)
+        hidden, keys, values = read_behind(model, *held, seen, token_ids)
+        row_N, place_N = real.nonzero(as_tuple=True)
+        found = ((layer[row_N, :, begun + place_N] for layer in held) for held in (keys, values))
+        cache.fill(lines[row_N], start_R1[row_N, 0] + place_N, *found)
+        for row, k in enumerate(part):
+            last[numbers[k]] = hidden[row, lengths[k] - 1]
 
 
-def _padded(lines: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def along_paths(
+    layers: Sequence[torch.Tensor], trie_B: Sequence[int], paths: Sequence[np.ndarray]
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Of layers [C, heads, S, D] what B rows stand behind, [B, heads, P, D], and which slots each
+    sees [B, P]: the nodes of its path, not all of its tree."""
+    size, device = layers[0].shape[2], layers[0].device
+    node_BP, seen_BP = padded(paths, device)
+    node_BP = node_BP + size * torch.tensor(trie_B, device=device)[:, None]
+    rows, width = node_BP.shape
+    return [
+        layer.transpose(1, 2)
+        .flatten(0, 1)
+        .index_select(0, node_BP.flatten())
+        .view(rows, width, *layer.shape[1::2])
+        .transpose(1, 2)
+        for layer in layers
+    ], seen_BP
+
+
+def padded(lines: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Lines one below the other, zeros behind them, and where they are: both [B, longest]."""
     lengths = np.array([len(line) for line in lines])
     real = np.arange(lengths.max()) < lengths[:, None]

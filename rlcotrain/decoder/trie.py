@@ -16,6 +16,8 @@ import numpy as np
 # Distinct tokens up to which sequences are one tree to their ends. In a larger one what only one of
 # them says stays outside: every token would be held against all others of the tree.
 WHOLE = 256
+# Nodes of a tree that branches, for the same reason; what all sequences share branches nowhere.
+BRANCHED = 1024
 # What neighbours must share for a tree to pay where nothing else is known of them.
 LEAST_TOKENS, LEAST_SHARE = 8, 0.25
 
@@ -45,6 +47,7 @@ def grow(sequences: Sequence[np.ndarray], room: int) -> Trie:
     At most `room` nodes, the first tokens before later ones. A sequence alone is its own tree.
     """
     order, alike = walk(sequences)
+    room = min(room, max(BRANCHED, common(sequences[order[0]], sequences[order[-1]])))
     reach = lengths = np.array([len(sequences[i]) for i in order])
     if len(order) > 1 and (lengths - alike).sum() > min(WHOLE, room):
         reach = np.maximum(alike, np.append(alike[1:], 0))

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rlcotrain.decoder.cache import LineCache, one_query
+from rlcotrain.decoder.cache import one_query
 from rlcotrain.decoder.head import head_logits
 from rlcotrain.decoder.read import read_prompts
 from rlcotrain.decoder.step import is_plain, step
-from rlcotrain.decoder.trie import families
 from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.types import Completion, Sampling
 
@@ -75,8 +74,7 @@ class TransformersEngine:
     ) -> list[Completion]:
         """One completion a prompt, in order. What is equal up to some token is read once."""
         speaker = self.speakers[policy]
-        groups = sorted(families(prompts), key=lambda group: max(len(prompts[i]) for i in group))
-        order = [i for group in groups for i in group]
+        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i].tobytes()))
         done: list[Completion | None] = [None] * len(prompts)
         training = speaker.module.training
         speaker.module.eval()
@@ -131,8 +129,8 @@ class _Decode:
         distinct = {prompt.tobytes(): prompt for prompt in self.prompts}
         number = {text: k for k, text in enumerate(distinct)}
         self.line = np.array([number[prompt.tobytes()] for prompt in self.prompts])
-        hidden, keys, values, seen = read_prompts(self.speaker.module, list(distinct.values()))
-        self.cache = LineCache(keys, values, seen, most=len(self.prompts))
+        prompts = list(distinct.values())
+        hidden, self.cache = read_prompts(self.speaker.module, prompts, most=len(self.prompts))
         return hidden
 
     def _decode(self, hidden: torch.Tensor) -> None:

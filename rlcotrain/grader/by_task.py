@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rlcotrain.grader.single import waits
 from rlcotrain.types import Grade, Grader, Problem
 
 
@@ -10,6 +11,7 @@ class ByTask:
 
     def __init__(self, *, graders: Mapping[str, Grader]) -> None:
         self.graders = dict(graders)
+        self.waits = all(waits(grader) for grader in self.graders.values())
 
     def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
         """One grade a text, in order; every grader is asked once."""

@@ -33,6 +33,7 @@ class Compared(ABC):
 
     task: str  # of the pool (rlcotrain.grader.symbolic)
     rule: str  # how it looks for answers, to be named where there is none
+    waits = True
     longest = 2000  # characters of an answer; what is longer is none
 
     def __init__(self, *, workers: int, timeout: float, memory: int) -> None:

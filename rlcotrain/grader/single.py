@@ -41,6 +41,12 @@ def is_usable(grader: Grader, problem: Problem) -> bool:
     return True
 
 
+def waits(grader: Grader) -> bool:
+    """Whether other processes do its work, so that a thread may wait for it beside other work. One
+    that does not say so may need the main thread, as a function of a user's may."""
+    return bool(getattr(grader, "waits", False))
+
+
 def verdict(right: bool, extracted: str, rule: str) -> Grade:
     """The grade of an answer that was found and compared."""
     return Grade(score=float(right), extracted=extracted, rule=rule, status="ok")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rlcotrain.grader.single import is_usable
+from rlcotrain.grader.single import is_usable, waits
 from rlcotrain.types import Grade, Grader, Problem
 
 
@@ -16,6 +16,7 @@ class Watched:
     def __init__(self, *, grader: Grader, watch: Mapping[str, Grader]) -> None:
         self.grader = grader
         self.watch = dict(watch)
+        self.waits = all(map(waits, (grader, *self.watch.values())))
 
     def grade(self, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
         """One grade a text, in order."""

@@ -25,10 +25,11 @@ class Replicas:
     """Every process holds all weights and optimizer state (data-parallel, DDP).
 
     One reduction an optimizer step, behind all micro-batches: torch's wrapper would want each
-    backward to follow a forward of the whole module, and prompts are shared between several.
+    backward to follow a forward of the whole module, and beginnings are shared between several.
     """
 
     loss_scale = 1
+    lockstep = False
 
     def __init__(self, module: PreTrainedModel, ranks: Ranks) -> None:
         self.speaker, self._ranks = module, ranks
@@ -66,6 +67,8 @@ class Shards:
     Layers are gathered as they run. Decoding would gather them anew for every token, so `speaker`
     is a module without hooks that gets the weights for as long as it speaks.
     """
+
+    lockstep = True  # a layer is gathered by all processes at once
 
     def __init__(self, module: PreTrainedModel, ranks: Ranks, device: torch.device) -> None:
         from torch.distributed.device_mesh import init_device_mesh

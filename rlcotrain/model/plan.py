@@ -24,12 +24,17 @@ class Chunk:
 
 
 def plan(
-    rows: Sequence[Rollout], budget: int, share: bool, rank: int = 0, size: int = 1
+    rows: Sequence[Rollout],
+    budget: int,
+    share: bool,
+    rank: int = 0,
+    size: int = 1,
+    lockstep: bool = False,
 ) -> list[Chunk]:
     """The part of process `rank` of `size`: micro-batches of at most `budget` padded tokens.
 
-    share: what rows about one problem begin with alike is read once. All processes get as many
-    chunks and micro-batches, since those that share weights run every layer together.
+    share: what rows about one problem begin with alike is read once. lockstep: processes run every
+    layer together. All get as many chunks and micro-batches.
     Raises ValueError if a row is longer than the budget.
     """
     longest = max(map(_length, rows))
@@ -38,15 +43,12 @@ def plan(
             f"hardware.micro_batch_tokens={budget}: must be at least the longest row, "
             f"here {longest} tokens"
         )
-    plans = [
-        _chunks(rows, part, budget, share, alone=size == 1)
-        for part in _split_over_ranks(rows, size)
-    ]
+    plans = [_chunks(rows, part, budget, share, lockstep) for part in _split_over_ranks(rows, size)]
     mine = plans[rank]
     shortest = min(range(len(rows)), key=lambda i: _length(rows[i]))
     for place in range(max(map(len, plans))):
         if place == len(mine):
-            mine += _chunks(rows, [shortest], budget, share, alone=False)
+            mine += _chunks(rows, [shortest], budget, share, lockstep)
             mine[place].parts = []
         most = max(len(other[place].parts) for other in plans if place < len(other))
         mine[place].parts += [[] for _ in range(most - len(mine[place].parts))]
@@ -59,17 +61,18 @@ def shares(rows: Sequence[Rollout]) -> bool:
 
 
 def _chunks(
-    rows: Sequence[Rollout], numbers: Sequence[int], budget: int, share: bool, alone: bool
+    rows: Sequence[Rollout], numbers: Sequence[int], budget: int, share: bool, lockstep: bool
 ) -> list[Chunk]:
-    """alone: no other process waits for a pass of this one's."""
     if not share:
         parts = pack([_length(rows[i]) for i in numbers], budget)
         return [Chunk([[numbers[i] for i in part] for part in parts])] if parts else []
     families = _families(rows, numbers)
-    # A last token is only predicted. Where others wait every row reads one of its own, so that
-    # every micro-batch is a pass.
+    # A last token is only predicted. In lockstep every row reads one of its own, so that every
+    # micro-batch is a pass.
     read = {i: _token_ids(rows[i])[:-1] for i in numbers}
-    tries = [grow([read[i][: None if alone else -1] for i in group], budget) for group in families]
+    tries = [
+        grow([read[i][: -1 if lockstep else None] for i in group], budget) for group in families
+    ]
     chunks = []
     for part in pack(list(map(len, tries)), budget):
         homes = {
@@ -84,7 +87,8 @@ def _chunks(
 def _parts(homes: dict[int, Home], budget: int) -> list[list[int]]:
     """Rows that have tokens of their own by their length, those that have none at once."""
     tailed = [i for i, home in homes.items() if len(home.tail)]
-    parts = pack([len(homes[i].tail) for i in tailed], budget)
+    behind = [len(homes[i].path) for i in tailed]
+    parts = pack([len(homes[i].tail) for i in tailed], budget, behind)
     rest = [i for i, home in homes.items() if not len(home.tail)]
     return [[tailed[k] for k in part] for part in parts] + ([rest] if rest else [])
 

@@ -180,7 +180,8 @@ class Policy:
     ) -> Iterator[Pass]:
         share = self.hardware.share_prefixes and not self.source.gradient_checkpointing
         budget, ranks = self.hardware.micro_batch_tokens, self.ranks
-        chunks = plan(rows, budget, share and shares(rows), ranks.rank, ranks.size)
+        share = share and shares(rows)
+        chunks = plan(rows, budget, share, ranks.rank, ranks.size, self.layout.lockstep)
         given = rows, weights, old, self.hardware, entropy_grad
         return passes(self.module, self.layout.forward, chunks, *given)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from rlcotrain.decoder.read import Read, read_behind
+from rlcotrain.decoder.read import Read, along_paths, padded, read_behind
 from rlcotrain.model.logprobs import score_hidden, spread
 from rlcotrain.types import Rollout
 
@@ -79,20 +79,15 @@ class SharedPrefixes:
 
     def _read_tails(self, homes: Sequence[Home]) -> torch.Tensor | None:
         """Hidden states [B, U, H] of the rows' own tokens; None where no row has any."""
-        width = max(len(home.tail) for home in homes)
-        if not width:
+        if not any(len(home.tail) for home in homes):
             return None
-        token_ids = np.zeros((len(homes), width), np.int64)
-        seen = np.zeros((len(homes), self.shape[1]), bool)
-        for b, home in enumerate(homes):
-            token_ids[b, : len(home.tail)] = home.tail
-            seen[b, home.path] = True
-        device = self._leaves[0].device
-        trie_B = torch.tensor([home.trie for home in homes], device=device)
-        held = [leaf[trie_B] for leaf in self._leaves[1:]]
+        tries, paths, tails = zip(
+            *((home.trie, home.path, home.tail) for home in homes), strict=True
+        )
+        token_ids, _ = padded(tails, self._leaves[0].device)
+        held, seen = along_paths(self._leaves[1:], tries, paths)
         layers = len(held) // 2
-        given = torch.from_numpy(seen).to(device), torch.from_numpy(token_ids).to(device)
-        return read_behind(self.model, held[:layers], held[layers:], *given)[0]
+        return read_behind(self.model, held[:layers], held[layers:], seen, token_ids)[0]
 
     def backward(self) -> None:
         """Take what the rows have left at the leaves through the trees."""

@@ -202,7 +202,7 @@ def with_lora(model: PreTrainedModel, options: dict[str, Any], seed: int) -> Pre
 
 
 def _widen_head(model: PreTrainedModel) -> None:
-    """The output layer in float32, as rlcotrain.engine.head wants it."""
+    """The output layer in float32, as rlcotrain.decoder.head wants it."""
     if model.config.tie_word_embeddings:
         raise ValueError(
             "model.dtype: the model ties its embeddings to its output layer, which is float32; "

@@ -170,15 +170,14 @@ class Profile:
         prompts: Sequence[np.ndarray],
         *_: Any,
     ) -> None:
-        """What prompts and their completions begin with alike is read, and scored, once; a last
-        token is drawn and not read."""
+        """What prompts and their completions begin with alike is read, and predicted from, once; a
+        last token is drawn and not read."""
         said = [completion.token_ids for completion in done]
         weights = self._weights[id(self.run.policies[policy].module)]
         for group in families(prompts):
-            whole = [np.concatenate([prompts[i], said[i]]) for i in group]
-            read = _own([line[:-1] for line in whole])
-            scored = sum(_own(whole)[1]) - sum(_own([prompts[i] for i in group])[1])
-            self.parts.add(flops=weights.forward(Work.of(read[1], read[0], scored)))
+            starts, own = _own([np.concatenate([prompts[i], said[i][:-1]]) for i in group])
+            scored = sum(own) - sum(_own([prompts[i][:-1] for i in group])[1])
+            self.parts.add(flops=weights.forward(Work.of(own, starts, scored)))
         self.parts.add(tokens=sum(map(len, said)))
 
     def _updated(self, stats: UpdateStats, *_: Any) -> None:
@@ -207,7 +206,7 @@ class Profile:
         *__: Any,
     ) -> None:
         starts = [len(home.path) for home in homes]
-        scored = len(predictions(rows, homes, *prefixes.shape).targets)
+        scored = len(np.unique(predictions(rows, homes, *prefixes.shape).states))
         self._read(prefixes.model, Work.of([len(home.tail) for home in homes], starts, scored))
 
     def _read(self, model: Any, work: Work) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from rlcotrain.grader.single import waits
 from rlcotrain.types import (
     Grade,
     Grader,
@@ -99,7 +100,7 @@ class Llm:
     def _ask(
         self, rollouts: Sequence[Rollout], agents: Speakers, turn: Turn, sampling: Sampling
     ) -> tuple[list[Rollout], list[Grade | None]]:
-        """Judgements, and what the grader says of the solutions, which it finds out meanwhile."""
+        """Judgements, and what the grader says of the solutions, meanwhile where it only waits."""
         wording = turn.task.wording
         prompts = [
             Prompt(
@@ -111,11 +112,11 @@ class Llm:
             for position, row in enumerate(rollouts)
         ]
         with ThreadPoolExecutor(max_workers=1) as beside:
-            graded = beside.submit(self._grades, rollouts)
+            graded = beside.submit(self._grades, rollouts) if waits(self.grader) else None
             said = agents.sample(
                 "verifier", prompts, turn.verifications, sampling, turn.seed, turn.step
             )
-        grades = graded.result()
+        grades = self._grades(rollouts) if graded is None else graded.result()
         pairs = zip(rollouts, grades, strict=True)
         facts = [self._facts(row, grade, turn) for row, grade in pairs]
         rows = [

@@ -7,7 +7,14 @@ from rlcotrain.decoder.cache import ROOM, LineCache, _attend
 def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
     read = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)  # two prompts of four slots
     seen = torch.tensor([[True, True, True, True], [True, True, False, False]])
-    cache = LineCache([read, read + 1000], [-read, -read - 1000], seen, most=4)
+    cache = LineCache(torch.tensor([4, 2]), most=4)
+    for lines in ([1, 1], [0, 0, 0, 0]):  # in two goes; of the second line two slots are seen
+        slots = list(range(len(lines)))
+        both = [[sign * (read[lines, :, slots] + shift) for shift in (0, 1000)] for sign in (1, -1)]
+        cache.fill(torch.tensor(lines), torch.tensor(slots), *both)
+    keys, values = cache.read(torch.tensor([1, 0]), 3)
+    assert keys[1][0, :, :2].equal(read[1, :, :2] + 1000) and not keys[1][0, :, 2:].any()
+    assert values[0][1].equal(-read[0, :, :3])
     cache.keep(torch.tensor([1, 0, 1]), most=4)
     assert (cache.lines, cache.length, cache.heads) == (3, 4, 3)
     for token in range(ROOM + 2):  # past the first room
@@ -27,8 +34,9 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
         keys, values = cache.update(zero, zero, layer)
         for line, (prompt, spoke) in enumerate([(1, 2), (0, 1), (1, 2), (0, 1)]):
             expected = [100.0 * token + 10 * spoke + shift for token in range(ROOM + 2)]
-            assert keys[line, :, :4].equal(read[prompt] + shift)
-            assert values[line, :, :4].equal(-read[prompt] - shift)
+            held = 4 - 2 * prompt
+            assert keys[line, :, :held].equal(read[prompt, :, :held] + shift)
+            assert values[line, :, :held].equal(-read[prompt, :, :held] - shift)
             assert keys[line, 1, 4:, 2].tolist() == [*expected, 0]
             assert values[line, 2, 4:, 0].tolist() == [*(-t for t in expected), 0]
 
@@ -56,6 +64,11 @@ def test_one_query_attends_as_the_library_does(
         scale=0.3,
     )
     assert ours.dtype == dtype
+    if dtype == torch.float32:  # whose products would be in half precision under autocast
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (
+                _attend(torch.nn.Module(), query, key, value, mask, 0.3)[0] - ours
+            ).abs().max() < 1e-2
     torch.testing.assert_close(ours, theirs.transpose(1, 2), rtol=0, atol=close)
     # The third row sees one token only, for every head that shares it.
     expected = value[2, :, 4].repeat_interleave(shared, 0)

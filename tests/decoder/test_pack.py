@@ -43,3 +43,10 @@ def test_a_little_padding_is_cheaper_than_a_pass() -> None:
 def test_nothing_and_what_just_fits() -> None:
     assert pack([], 10) == []
     assert len(pack([2, 10], 10)) == 2
+
+
+def test_what_rows_stand_behind_is_counted_where_it_is_much() -> None:
+    # Of six rows of one token, with room for ten: four budgets of 40 hold four paths of ten.
+    assert pack([1] * 6, 10) == [[0, 1, 2, 3, 4, 5]]
+    assert pack([1] * 6, 10, behind=[10, 2, 10, 10, 10, 10]) == [[0, 1, 2, 3], [4, 5]]
+    assert pack([1], 10, behind=[1000]) == [[0]]

@@ -48,19 +48,24 @@ def test_a_tree_is_read_as_its_sequences_are() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("limit", [256, 0])
-def test_prompts_are_read_as_each_by_itself(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "together"), [(256, 16384), (256, 25), (0, 16384), (0, 4)])
+def test_prompts_are_read_as_each_by_itself(
+    limit: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trie, "WHOLE", limit)
+    monkeypatch.setattr(reading, "TOGETHER", together)
     prompts = [prompt for k, prompt in enumerate(alike(1)) if k != 4]  # which is 3 again
-    last, keys, values, seen = read_prompts(MODEL, prompts)
-    assert seen.sum(-1).tolist() == [len(prompt) for prompt in prompts]
-    assert seen.shape[1] == keys[1].shape[2] == max(map(len, prompts)), "no room between"
-    for b, prompt in enumerate(prompts):
+    last, cache = read_prompts(MODEL, prompts, most=20)
+    lengths = [len(prompt) for prompt in prompts]
+    assert (cache.lines, cache.most, cache.length) == (len(prompts), 20, max(lengths))
+    keys, values = cache.read(torch.arange(len(prompts)), max(lengths))
+    for b, (prompt, size) in enumerate(zip(prompts, lengths, strict=True)):
         state, key, value = whole(prompt)
         torch.testing.assert_close(last[b], state[-1], rtol=0, atol=1e-5)
-        torch.testing.assert_close(keys[1][b][:, seen[b]], key, rtol=0, atol=1e-5)
-        torch.testing.assert_close(values[1][b][:, seen[b]], value, rtol=0, atol=1e-5)
-        assert keys[1][b].isfinite().all()  # a hole is masked, but not where it is not a number
+        torch.testing.assert_close(keys[1][b][:, :size], key, rtol=0, atol=1e-5)
+        torch.testing.assert_close(values[1][b][:, :size], value, rtol=0, atol=1e-5)
+        assert not keys[1][b][:, size:].any()  # is masked, but not where it is not a number
+    assert cache.step().sum(-1).tolist() == [size + 1 for size in lengths]
 
 
 @torch.inference_mode()
@@ -71,7 +76,7 @@ def test_beginnings_of_prompts_are_read_once(monkeypatch: pytest.MonkeyPatch) ->
         lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
     try:
-        read_prompts(MODEL, alike(2)[:3])
+        read_prompts(MODEL, alike(2)[:3], most=3)
     finally:
         hook.remove()
     # Twelve tokens of all and two more of the first two; then 3, 4 5 and 9, padded to two each.
@@ -81,14 +86,14 @@ def test_beginnings_of_prompts_are_read_once(monkeypatch: pytest.MonkeyPatch) ->
 @torch.inference_mode()
 def test_only_what_branches_is_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trie, "WHOLE", 0)
-    monkeypatch.setattr(reading, "STEM", 3)
+    monkeypatch.setattr(trie, "BRANCHED", 3)
     ends = ([1, 2], [1, 3], [4, 5], [4, 6])
     prompts = [np.array([*range(20, 32), *end], np.int32) for end in ends]
     trees: list[int] = []
     monkeypatch.setattr(
         reading, "grow", lambda *args: trees.append(len(made := grow(*args))) or made
     )
-    last, *_ = read_prompts(MODEL, prompts)
+    last, _ = read_prompts(MODEL, prompts, most=4)
     assert trees == [12]  # not the 1 and the 4, which two have each
     for b, prompt in enumerate(prompts):
         torch.testing.assert_close(last[b], whole(prompt)[0][-1], rtol=0, atol=1e-5)

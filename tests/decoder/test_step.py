@@ -18,14 +18,20 @@ def load(name: str, folder: Path, **changes: Any) -> Any:
 
 
 def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states [tokens, lines, H] of three tokens behind a prompt with a hole, by step and
-    by the modules."""
+    """Hidden states [tokens, lines, H] of three tokens behind prompts of several lengths, by step
+    and by the modules."""
     torch.manual_seed(0)
     prompts = torch.randint(0, 100, (3, 4))
     seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
     cache = model.get_decoder()(prompts, use_cache=True).past_key_values
     keys, values, *_ = zip(*cache, strict=True)
-    ours, theirs = (LineCache(keys, values, seen, most=5) for _ in range(2))
+    ours, theirs = (LineCache(seen.sum(-1), most=5) for _ in range(2))
+    line_N, slot_N = seen.nonzero(as_tuple=True)
+    for made in (ours, theirs):
+        made.fill(
+            *(line_N, slot_N),
+            *([layer[line_N, :, slot_N] for layer in held] for held in (keys, values)),
+        )
     found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     for token_ids in torch.randint(0, 100, (3, 3)):
         found[0].append(step(model, token_ids, ours.step(), ours))

@@ -42,6 +42,15 @@ def test_room_is_for_the_first_tokens() -> None:
     assert grow(two, 4).token_ids.tolist() == [1, 2, 3]
 
 
+def test_only_a_tree_that_branches_is_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trie, "BRANCHED", 3)
+    assert grow(FOUR, 100).token_ids.tolist() == [1, 2, 3]
+    stem = list(range(20))
+    both = [ids(*stem, 1), ids(*stem, 2)]
+    assert grow(both, 100).token_ids.tolist() == stem
+    assert len(grow(both[:1], 100)) == 21
+
+
 def test_sequences_that_share_nothing_and_one_alone() -> None:
     assert len(grow([ids(1, 2), ids(3, 4)], 3)) == 0
     alone = grow([np.arange(1000, dtype=np.int32)], 1000)

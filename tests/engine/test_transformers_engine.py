@@ -62,6 +62,37 @@ def test_tokens_do_not_depend_on_the_rows_beside_them() -> None:
     same(part, together[4:9])
 
 
+def branching(count: int) -> list[np.ndarray]:
+    """Prompts of 10 to 20 tokens that begin alike in families, each asked two or three times."""
+    random = np.random.default_rng(5)
+    stems = [random.integers(0, 261, 10) for _ in range(3)]
+    made = [
+        np.concatenate([stems[k % 3], random.integers(0, 3, random.integers(0, 10))])
+        for k in range(count // 2)
+    ]
+    return [made[k // 2 - (k % 7 == 6)].astype(np.int32) for k in range(2 * (count // 2))]
+
+
+@pytest.mark.parametrize("share", [1e-9, 0.3, 2.0])
+@pytest.mark.parametrize("vocabulary", [4, 261])
+def test_what_is_said_alike_is_said_as_by_each_alone(
+    share: float, vocabulary: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a few tokens rows part late, or again after lines have left the batch."""
+    monkeypatch.setattr("rlcotrain.engine.transformers_engine.COMPACT_SHARE", share)
+    sampling = Sampling(temperature=0.9, max_tokens=25, top_k=0 if vocabulary == 261 else 2)
+    asked = branching(24)
+    together = engine().generate("speaker", asked, seeds(24), sampling)
+    alone = engine(1).generate("speaker", asked, seeds(24), sampling)
+    same(together, alone)
+    texts = [tuple(completion.token_ids.tolist()) for completion in together]
+    parted = [
+        next((n for n, (a, b) in enumerate(zip(*pair, strict=False)) if a != b), -1)
+        for pair in zip(texts[::2], texts[1::2], strict=True)
+    ]
+    assert vocabulary == 261 or max(parted) > 2, "some go on together for a while"
+
+
 @pytest.mark.parametrize("share", [1e-9, 0.6, 2.0])  # at once, late, never
 def test_tokens_do_not_depend_on_when_finished_rows_leave(
     share: float, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,7 @@ def test_processes_do_as_many_passes() -> None:
     long, short = (plan(rows, 10, False, rank, 2) for rank in range(2))
     assert [chunk.parts for chunk in long] == [[[0], []]]
     assert [chunk.parts for chunk in short] == [[[1, 2], [3]]]
-    none, one = (plan(rows[:1], 10, True, rank, 2) for rank in range(2))
+    none, one = (plan(rows[:1], 10, True, rank, 2, lockstep=True) for rank in range(2))
     assert [chunk.parts for chunk in one] == [[[0]]]
     assert [chunk.parts for chunk in none] == [[[]]]
     for (chunk,) in (none, one):  # both read a tree of eight nodes, and behind it one token
@@ -60,6 +60,14 @@ def test_trees_are_chunks_and_what_stands_behind_them_is_parts(
     assert [chunk.parts for chunk in chunks] == [[[1, 0]], [[2, 3, 4]]]
     with pytest.raises(ValueError, match=r"hardware\.micro_batch_tokens=9: .* 10 tokens"):
         plan(rows, 9, True)
+
+
+def test_only_in_lockstep_every_row_reads_a_token_of_its_own() -> None:
+    rows = [row(0, 4)] * 4
+    for lockstep, tail in ((False, 0), (True, 1)):
+        for rank in range(2):
+            (chunk,) = plan(rows, 100, True, rank, 2, lockstep)
+            assert [len(home.tail) for home in chunk.homes.values()] == [tail] * 2
 
 
 @pytest.mark.parametrize("share", [False, True])

@@ -747,7 +747,7 @@ def test_versions_count_updates() -> None:
 
 def alike(seed: int) -> list[Rollout]:
     """Three problems of prompts of 3, 9 and 5 tokens and eight completions of 1 to 12 tokens; of
-    the last two one says the same as another, and one begins as another does."""
+    the last two one says the same as another, hotter, and one begins as another does."""
     random = np.random.default_rng(seed)
     prompts = [random.integers(0, 261, size).astype(np.int32) for size in (3, 9, 5)]
     said = [row.token_ids for row in random_rows(seed)[:8]]
@@ -760,7 +760,8 @@ def alike(seed: int) -> list[Rollout]:
         )
         for k, token_ids in enumerate(said)
     ]
-    return injected(with_advantages(rows))
+    rows = injected(with_advantages(rows))
+    return [replace(row, temperature=1.7) if k == 6 else row for k, row in enumerate(rows)]
 
 
 SHARED = pytest.mark.parametrize(

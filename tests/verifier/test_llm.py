@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import Event
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -222,6 +222,8 @@ def test_solutions_are_graded_while_the_verifier_speaks() -> None:
             return super().sample(*args, **kwargs)
 
     class Patient(Number):
+        waits = True
+
         def grade(self, *args: Any) -> list[Grade]:
             assert speaking.wait(timeout=30), "nobody speaks before the grader is done"
             return super().grade(*args)
@@ -234,8 +236,23 @@ def test_solutions_are_graded_while_the_verifier_speaks() -> None:
     assert [sum(one.values()) for one in paid(rows)] == [1.8, 1.8]
 
 
-def test_an_error_of_the_grader_is_raised_by_who_asked() -> None:
+def test_a_grader_that_may_need_the_main_thread_gets_it() -> None:
+    class Particular(Number):
+        def grade(self, *args: Any) -> list[Grade]:
+            assert current_thread() is main_thread()
+            return super().grade(*args)
+
+    verdicts, _ = llm(grader=Particular(tolerance=0.0), gold_weight=1.0).judge(
+        [RIGHT], Prepared([YES]), turn(1)
+    )
+    assert verdicts[0].score == 1.0
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_an_error_of_the_grader_is_raised_by_who_asked(elsewhere: bool) -> None:
     class Broken(Number):
+        waits = elsewhere
+
         def grade(self, *_: Any) -> list[Grade]:
             raise OSError("no room")
 
