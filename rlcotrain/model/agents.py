@@ -84,7 +84,7 @@ class Agents:
         Every row has a seed of its own: hash of (seed_parts, role, policy, position, sample).
         """
         name = self.roles[role]
-        ids = [self.prompt_ids(name, prompt, sampling.max_tokens) for prompt in prompts]
+        ids = self._prompt_ids(name, prompts, [sampling.max_tokens] * len(prompts))
         seeds = [
             derive_seed(*seed_parts, role, name, position, sample)
             for position in range(len(prompts))
@@ -112,16 +112,16 @@ class Agents:
     def say(self, role: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Rollout]:
         """Rows with given words; nothing was sampled, so their log-probabilities are NaN."""
         name = self.roles[role]
+        said = [self.policies[name].chat.completion_ids(text) for text in texts]
+        asked = self._prompt_ids(name, prompts, list(map(len, said)))
         rows = []
-        for prompt, text in zip(prompts, texts, strict=True):
-            token_ids = self.policies[name].chat.completion_ids(text)
+        for prompt, text, token_ids, ids in zip(prompts, texts, said, asked, strict=True):
             completion = Completion(
                 token_ids=token_ids,
                 logprobs=np.full(len(token_ids), np.nan, np.float32),
                 stop="stop",
                 version=self.policies[name].version,
             )
-            ids = self.prompt_ids(name, prompt, len(token_ids))
             rows.append(self._row(role, prompt, ids, completion, text, Sampling()))
         return rows
 
@@ -131,14 +131,20 @@ class Agents:
 
     def prompt_ids(self, name: str, prompt: Prompt, room: int) -> np.ndarray:
         """What policy `name` reads. ValueError where `room` tokens more would be too many."""
+        return self._prompt_ids(name, [prompt], [room])[0]
+
+    def _prompt_ids(
+        self, name: str, prompts: Sequence[Prompt], rooms: Sequence[int]
+    ) -> list[np.ndarray]:
         chat = self.policies[name].chat
-        ids = chat.prompt_ids(prompt.messages)
-        if len(ids) + room > chat.max_length:
-            raise ValueError(
-                f"model.max_length={chat.max_length}: problem {prompt.problem.id} has a prompt of "
-                f"{len(ids)} tokens and needs {room} more for the completion"
-            )
-        return ids
+        found = chat.all_prompt_ids([prompt.messages for prompt in prompts])
+        for prompt, ids, room in zip(prompts, found, rooms, strict=True):
+            if len(ids) + room > chat.max_length:
+                raise ValueError(
+                    f"model.max_length={chat.max_length}: problem {prompt.problem.id} has a prompt "
+                    f"of {len(ids)} tokens and needs {room} more for the completion"
+                )
+        return found
 
     def _row(
         self,

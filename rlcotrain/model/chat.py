@@ -43,10 +43,16 @@ class Chat:
 
     def prompt_ids(self, messages: Messages) -> np.ndarray:
         """[P] int32, ready to be continued by the model."""
-        text = self.render(messages)
+        return self.all_prompt_ids([messages])[0]
+
+    def all_prompt_ids(self, asked: Sequence[Messages]) -> list[np.ndarray]:
+        """The same of several, in one call: a tokenizer takes longer to be asked than to answer."""
+        if not asked:
+            return []
+        texts = [self.render(messages) for messages in asked]
         # A template writes its own special tokens; a bare text gets those the model knows.
-        ids = self.tokenizer.encode(text, add_special_tokens=self.style == "raw")
-        return np.asarray(ids, np.int32)
+        found = self.tokenizer(texts, add_special_tokens=self.style == "raw")["input_ids"]
+        return [np.asarray(ids, np.int32) for ids in found]
 
     def render(self, messages: Messages) -> str:
         """The text that the model reads. A last message of the assistant begins its reply."""

@@ -73,8 +73,12 @@ def _chunks(
     tries = [
         grow([read[i][: -1 if lockstep else None] for i in group], budget) for group in families
     ]
+    tails = [
+        sum(len(read[i]) - len(path) for i, path in zip(group, trie.paths, strict=True))
+        for group, trie in zip(families, tries, strict=True)
+    ]
     chunks = []
-    for part in pack(list(map(len, tries)), budget):
+    for part in pack(list(map(len, tries)), budget, besides=tails):
         homes = {
             i: Home(place, path, read[i][len(path) :])
             for place, k in enumerate(part)

@@ -50,3 +50,10 @@ def test_what_rows_stand_behind_is_counted_where_it_is_much() -> None:
     assert pack([1] * 6, 10) == [[0, 1, 2, 3, 4, 5]]
     assert pack([1] * 6, 10, behind=[10, 2, 10, 10, 10, 10]) == [[0, 1, 2, 3], [4, 5]]
     assert pack([1], 10, behind=[1000]) == [[0]]
+
+
+def test_padding_may_be_a_share_of_what_comes_later() -> None:
+    # 100 + 20 of 200 leave 80: more than a pass, and than a twentieth of 200, but not of 1600.
+    assert pack([100, 20], 1000) == [[0], [1]]
+    assert pack([100, 20], 1000, besides=[700, 700]) == [[0, 1]]
+    assert pack([100, 20], 1000, besides=[700, 600]) == [[0], [1]]
