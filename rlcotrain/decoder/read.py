@@ -47,7 +47,7 @@ def read_behind(
     token_ids_BU: torch.Tensor,
 ) -> Read:
     """The same of rows of tokens that go on behind keys and values [B, heads, S, D], of which they
-    see what `seen_BS` says; keys and values that come back are of both."""
+    see what `seen_BS` says, a beginning; keys and values that come back are of both."""
     from transformers import DynamicCache
 
     rows, size = token_ids_BU.shape
@@ -105,7 +105,8 @@ def _go_on(
     """Read what prompts have behind their trees, where they have anything, into cache and last."""
     tails = {i: prompt[starts[i] :] for i, prompt in enumerate(prompts) if len(prompt) > starts[i]}
     numbers, lengths = list(tails), [len(tail) for tail in tails.values()]
-    for part in pack(lengths, max(TOGETHER, *lengths, 1)):
+    behind = [starts[i] for i in numbers]
+    for part in pack(lengths, max(TOGETHER, *lengths, 1), behind):
         lines = torch.tensor([numbers[k] for k in part], device=model.device)
         start_R1 = lines.new_tensor([starts[numbers[k]] for k in part])[:, None]
         token_ids, real = padded([tails[numbers[k]] for k in part], model.device)

@@ -3,6 +3,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -806,6 +807,12 @@ def test_shared_beginnings_give_the_gradient_of_whole_rows(
     assert stats[0].shared_fraction == 0 < stats[1].shared_fraction
 
 
+def shape_of_ids(
+    read: list[tuple[int, ...]], _: Any, args: Any, given: dict[str, torch.Tensor]
+) -> None:
+    read.append(tuple(given["input_ids"].shape))
+
+
 def test_what_rows_begin_with_alike_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts of 3 and 2 tokens; of the first 3 rows two say the same, and one parts after 2."""
     rows = [
@@ -826,10 +833,7 @@ def test_what_rows_begin_with_alike_is_read_once(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr("rlcotrain.decoder.trie.WHOLE", whole)
         learner = policy(share_prefixes=share)
         read: list[tuple[int, ...]] = []
-
-        def note(_: Any, args: Any, given: dict[str, torch.Tensor]) -> None:
-            read.append(tuple(given["input_ids"].shape))  # noqa: B023
-
+        note = partial(shape_of_ids, read)
         learner.module.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
         stats = learner.update(with_advantages(rows), GRPO, seed=0)
         assert read == shapes
