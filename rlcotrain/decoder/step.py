@@ -1,8 +1,7 @@
 """One token a line through the layers of a plain decoder: its matrix products and little else.
 
-Where a line reads one token the library's modules take longer for what stands between the products
-than for these. On a CPU this is half of a decode; elsewhere, and for whatever differs from the
-arithmetic below, the modules run.
+Where a line reads one token, much of a step on a CPU goes into what the library's modules do between
+the products. Elsewhere, and for whatever differs from the arithmetic below, the modules run.
 """
 
 from __future__ import annotations
