@@ -1,7 +1,7 @@
 """One token a line through the layers of a plain decoder: its matrix products and little else.
 
-Where a line reads one token, much of a step on a CPU goes into what the library's modules do between
-the products. Elsewhere, and for whatever differs from the arithmetic below, the modules run.
+Where a line reads one token, much of a step on a CPU goes into what the library's modules do
+between the products. Elsewhere, and for whatever differs from the arithmetic below, they run.
 """
 
 from __future__ import annotations
