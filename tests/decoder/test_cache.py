@@ -19,13 +19,15 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
     assert (cache.lines, cache.length, cache.heads) == (3, 4, 3)
     for token in range(ROOM + 2):  # past the first room
         mask = cache.step()
+        empty = [False] * (mask.shape[1] - 5 - token)  # of the room: nothing a product may read
         assert mask.tolist() == [
-            [*seen[line].tolist(), *[True] * (token + 1)] for line in (1, 0, 1)
+            [*seen[line].tolist(), *[True] * (token + 1), *empty] for line in (1, 0, 1)
         ]
         new = 10 * torch.arange(3.0)[:, None, None, None] + torch.full((3, 3, 1, 5), 100.0 * token)
         for layer, shift in enumerate((0, 1000)):
             keys, values = cache.update(new + shift, -new - shift, layer)
-            assert keys.shape == values.shape == (3, 3, 5 + token, 5)
+            assert keys.shape == values.shape == (3, 3, mask.shape[1], 5)
+            assert not keys[:, :, 5 + token :].any() and not values[:, :, 5 + token :].any()
     cache.fork(torch.tensor([2, 1]), torch.tensor([0, 3]), lines=4)  # over a line, and a new one
     mask = cache.step()
     assert mask.sum(-1).tolist() == [2 + ROOM + 3, 4 + ROOM + 3, 2 + ROOM + 3, 4 + ROOM + 3]
@@ -37,8 +39,9 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
             held = 4 - 2 * prompt
             assert keys[line, :, :held].equal(read[prompt, :, :held] + shift)
             assert values[line, :, :held].equal(-read[prompt, :, :held] - shift)
-            assert keys[line, 1, 4:, 2].tolist() == [*expected, 0]
-            assert values[line, 2, 4:, 0].tolist() == [*(-t for t in expected), 0]
+            assert keys[line, 1, 4 : ROOM + 6, 2].tolist() == expected
+            assert values[line, 2, 4 : ROOM + 6, 0].tolist() == [-t for t in expected]
+            assert not keys[line, :, ROOM + 6 :].any() and not values[line, :, ROOM + 6 :].any()
 
 
 @pytest.mark.parametrize(
