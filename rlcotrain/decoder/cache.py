@@ -49,8 +49,10 @@ class LineCache:
             for layer, new in enumerate(given):
                 if layer == len(held):
                     _, heads, width = new.shape
+                    room = new.new_empty(self.most, heads, self.length + ROOM, width)
                     # What a line does not see is masked, but not where it is not a number.
-                    held.append(new.new_zeros(self.most, heads, self.length + ROOM, width))
+                    room[: self.lines] = 0
+                    held.append(room)
                 held[layer][line_N, :, slot_N] = new
 
     def read(
@@ -79,17 +81,17 @@ class LineCache:
         """`old` of these lines, with room along its dimension `slots`."""
         shape = list(old.shape)
         shape[0], shape[slots] = self.most, self.length + ROOM
-        new = old.new_zeros(shape)
+        new = old.new_empty(shape)
         room = new[: len(lines)].narrow(slots, 0, self.length)
         torch.index_select(old.narrow(slots, 0, self.length), 0, lines, out=room)
+        new[: len(lines)].narrow(slots, self.length, ROOM).zero_()
         return new
 
     def fork(self, sources: torch.Tensor, targets: torch.Tensor, lines: int) -> None:
         """Copy lines over others that are no longer needed, or new; `lines` is how many there are
         then."""
-        for held in (*self._keys, *self._values):
-            held[targets, :, : self.length] = held[sources, :, : self.length]
-        self._seen[targets, : self.length] = self._seen[sources, : self.length]
+        for held in (*self._keys, *self._values, self._seen):
+            held[targets] = held[sources]  # with the empty room behind
         self.lines = lines
 
     def step(self) -> torch.Tensor:

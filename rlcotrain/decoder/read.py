@@ -10,6 +10,7 @@ import torch
 
 from rlcotrain.decoder.cache import LineCache
 from rlcotrain.decoder.pack import pack
+from rlcotrain.decoder.plain import is_plain, read_ends
 from rlcotrain.decoder.trie import Trie, families, grow
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ Read = tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]
 
 def read_tries(model: PreTrainedModel, tries: Sequence[Trie], device: torch.device) -> Read:
     """What the layers make of C trees at once, [C, S]: padding stands behind a tree's nodes."""
+    token_ids, depths, mask = _side_by_side(tries, device)
+    # What is causal anyway stands where it would by itself.
+    return _read(model, token_ids, mask, None if mask is None else depths)
+
+
+def _side_by_side(
+    tries: Sequence[Trie], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Token ids and depths [C, S] of trees, and what each node sees [C, 1, S, S]: None where that
+    is all before it, for which there are faster kernels."""
     size = max(1, *map(len, tries))
     token_ids, depths = np.zeros((2, len(tries), size), np.int64)
     ends = np.tile(np.arange(1, size + 1), (len(tries), 1))  # padding sees itself
@@ -30,13 +41,13 @@ def read_tries(model: PreTrainedModel, tries: Sequence[Trie], device: torch.devi
         token_ids[c, : len(trie)] = trie.token_ids
         depths[c, : len(trie)] = trie.depths
         ends[c, : len(trie)] = trie.ends
-    mask = positions = None
-    if not all(trie.is_chain for trie in tries):  # what is causal anyway has faster kernels
+    mask = None
+    if not all(trie.is_chain for trie in tries):
         places = torch.arange(size, device=device)
         ends_CS = torch.from_numpy(ends).to(device)
         mask = (places <= places[:, None]) & (places[:, None] < ends_CS[:, None])
-        mask, positions = mask[:, None], torch.from_numpy(depths).to(device)
-    return _read(model, torch.from_numpy(token_ids).to(device), mask, positions)
+        mask = mask[:, None]
+    return torch.from_numpy(token_ids).to(device), torch.from_numpy(depths).to(device), mask
 
 
 def read_behind(
@@ -69,28 +80,41 @@ def read_prompts(
     """
     device = model.device
     cache = LineCache(torch.tensor([len(prompt) for prompt in prompts], device=device), most)
+    plain, most_nodes = is_plain(model), max(TOGETHER, *map(len, prompts))
     groups = families(prompts)
-    tries = [grow([prompts[i] for i in group], max(map(len, prompts))) for group in groups]
+    tries = [grow([prompts[i] for i in group], most_nodes) for group in groups]
     last: dict[int, torch.Tensor] = {}
     paths: dict[int, np.ndarray] = {}
-    for part in pack(list(map(len, tries)), max(TOGETHER, *map(len, tries))):
-        hidden, keys, values = read_tries(model, [tries[c] for c in part], device)
+    for part in pack(list(map(len, tries)), most_nodes):
+        size = max(len(tries[c]) for c in part)
         stands = [
-            (i, place, path)
+            (i, size * place + path)
             for place, c in enumerate(part)
             for i, path in zip(groups[c], tries[c].paths, strict=True)
         ]
-        sizes = [len(path) for _, _, path in stands]
-        line_N, tree_N = (
-            torch.from_numpy(np.repeat([one[which] for one in stands], sizes)).to(device)
-            for which in (0, 1)
+        ends = torch.tensor([path[-1] for _, path in stands], device=device)
+        if plain:
+            laid = _side_by_side([tries[c] for c in part], device)
+            hidden, keys, values = read_ends(model, *laid, ends)
+        else:
+            hidden, keys, values = read_tries(model, [tries[c] for c in part], device)
+            hidden = hidden.flatten(0, 1)[ends]
+        sizes = [len(path) for _, path in stands]
+        line_N, slot_N, node_N = (
+            torch.from_numpy(np.concatenate(numbers)).to(device)
+            for numbers in (
+                [np.full(len(path), i) for i, path in stands],
+                [np.arange(size) for size in sizes],
+                [path for _, path in stands],
+            )
         )
-        node_N = torch.from_numpy(np.concatenate([path for _, _, path in stands])).to(device)
-        slot_N = torch.from_numpy(np.concatenate([np.arange(size) for size in sizes])).to(device)
-        found = ((layer[tree_N, :, node_N] for layer in held) for held in (keys, values))
+        found = (
+            (layer.transpose(1, 2).flatten(0, 1)[node_N] for layer in held)
+            for held in (keys, values)
+        )
         cache.fill(line_N, slot_N, *found)
-        for i, place, path in stands:
-            paths[i], last[i] = path, hidden[place, path[-1]]
+        for (i, path), state in zip(stands, hidden, strict=True):
+            paths[i], last[i] = path, state
     _go_on(model, prompts, {i: len(path) for i, path in paths.items()}, cache, last)
     return torch.stack([last[i] for i in range(len(prompts))]), cache
 

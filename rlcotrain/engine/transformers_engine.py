@@ -17,8 +17,8 @@ import torch
 
 from rlcotrain.decoder.cache import one_query
 from rlcotrain.decoder.head import head_logits
+from rlcotrain.decoder.plain import is_plain, step
 from rlcotrain.decoder.read import read_prompts
-from rlcotrain.decoder.step import is_plain, step
 from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.types import Completion, Sampling
 

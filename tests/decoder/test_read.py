@@ -72,15 +72,15 @@ def test_prompts_are_read_as_each_by_itself(
 def test_beginnings_of_prompts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trie, "WHOLE", 0)
     read: list[tuple[int, ...]] = []
-    hook = MODEL.get_decoder().register_forward_pre_hook(
-        lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    hook = MODEL.get_decoder().embed_tokens.register_forward_pre_hook(
+        lambda _, token_ids: read.append(tuple(token_ids[0].shape))
     )
     try:
         read_prompts(MODEL, alike(2)[:3], most=3)
     finally:
         hook.remove()
     # Twelve tokens of all and two more of the first two; then 3, 4 5 and 9, padded to two each.
-    assert read == [(1, 14), (3, 2)]
+    assert read == [(14,), (3, 2)]
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlcotrain.decoder.cache import LineCache, one_query
-from rlcotrain.decoder.step import PLAIN, is_plain, step
+from rlcotrain.decoder.plain import PLAIN, is_plain, step
 from tests.model.architectures import write
 from tests.model.tiny import pretrained, tiny
 
