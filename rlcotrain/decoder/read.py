@@ -80,31 +80,27 @@ def read_prompts(
     """
     device = model.device
     cache = LineCache(torch.tensor([len(prompt) for prompt in prompts], device=device), most)
-    plain, most_nodes = is_plain(model), max(TOGETHER, *map(len, prompts))
+    most_nodes = max(TOGETHER, *map(len, prompts))
     groups = families(prompts)
     tries = [grow([prompts[i] for i in group], most_nodes) for group in groups]
     last: dict[int, torch.Tensor] = {}
-    paths: dict[int, np.ndarray] = {}
+    starts: dict[int, int] = {}  # how many tokens of each are in its tree
     for part in pack(list(map(len, tries)), most_nodes):
-        size = max(len(tries[c]) for c in part)
+        width = max(len(tries[c]) for c in part)
         stands = [
-            (i, size * place + path)
+            (i, width * place + path)
             for place, c in enumerate(part)
             for i, path in zip(groups[c], tries[c].paths, strict=True)
         ]
         ends = torch.tensor([path[-1] for _, path in stands], device=device)
-        if plain:
-            laid = _side_by_side([tries[c] for c in part], device)
-            hidden, keys, values = read_ends(model, *laid, ends)
-        else:
-            hidden, keys, values = read_tries(model, [tries[c] for c in part], device)
-            hidden = hidden.flatten(0, 1)[ends]
-        sizes = [len(path) for _, path in stands]
+        hidden, keys, values = _read_ends(model, [tries[c] for c in part], ends)
+        for (i, path), state in zip(stands, hidden, strict=True):
+            starts[i], last[i] = len(path), state
         line_N, slot_N, node_N = (
             torch.from_numpy(np.concatenate(numbers)).to(device)
             for numbers in (
                 [np.full(len(path), i) for i, path in stands],
-                [np.arange(size) for size in sizes],
+                [np.arange(len(path)) for _, path in stands],
                 [path for _, path in stands],
             )
         )
@@ -113,10 +109,17 @@ def read_prompts(
             for held in (keys, values)
         )
         cache.fill(line_N, slot_N, *found)
-        for (i, path), state in zip(stands, hidden, strict=True):
-            paths[i], last[i] = path, state
-    _go_on(model, prompts, {i: len(path) for i, path in paths.items()}, cache, last)
+    _go_on(model, prompts, starts, cache, last)
     return torch.stack([last[i] for i in range(len(prompts))]), cache
+
+
+def _read_ends(model: PreTrainedModel, tries: Sequence[Trie], ends_B: torch.Tensor) -> Read:
+    """What `read_tries` gives, but hidden states [B, H] of some nodes alone, counted through all
+    trees with their padding."""
+    if is_plain(model):
+        return read_ends(model, *_side_by_side(tries, model.device), ends_B)
+    hidden, keys, values = read_tries(model, tries, model.device)
+    return hidden.flatten(0, 1)[ends_B], keys, values
 
 
 def _go_on(

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rlcotrain.decoder.cache import LineCache, one_query
-from rlcotrain.decoder.plain import PLAIN, is_plain, step
+from rlcotrain.decoder.plain import PLAIN, is_plain, read_ends, step
+from rlcotrain.decoder.read import read_tries
+from rlcotrain.decoder.trie import grow
 from tests.model.architectures import write
 from tests.model.tiny import pretrained, tiny
 
@@ -49,17 +52,50 @@ def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return one, other
 
 
-@torch.inference_mode()
-@pytest.mark.parametrize("name", PLAIN)
-def test_a_step_is_that_of_the_modules(name: str, tmp_path: Path) -> None:
-    model = load(name, tmp_path)
-    with torch.no_grad():  # norms and biases begin as ones and zeros, which would hide a slip
-        for parameter in model.get_decoder().layers.parameters():
+def load_moved(name: str, folder: Path) -> Any:
+    """With other norms and biases than the ones and zeros of the beginning, which hide a slip."""
+    model = load(name, folder)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.get_decoder().parameters():
             if parameter.ndim == 1:
                 parameter += 0.3 * torch.randn_like(parameter)
     assert is_plain(model)
-    ours, theirs = read_both_ways(model)
+    return model
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_step_is_that_of_the_modules(name: str, tmp_path: Path) -> None:
+    ours, theirs = read_both_ways(load_moved(name, tmp_path))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("branches", [False, True])
+@pytest.mark.parametrize("name", PLAIN)
+def test_trees_are_read_as_the_modules_do(name: str, branches: bool, tmp_path: Path) -> None:
+    model = load_moved(name, tmp_path)
+    one, other = [3, 4, 5, 6, 7], [3, 4, 8, 9]
+    groups = [[one, other] if branches else [one], [[10, 11, 12]]]
+    tries = [grow([np.array(line, np.int32) for line in group], 100) for group in groups]
+    hidden, keys, values = read_tries(model, tries, torch.device("cpu"))
+    size = hidden.shape[1]
+    depths = torch.arange(size).repeat(2, 1)
+    mask = None
+    token_ids = torch.tensor([[*one], [10, 11, 12, 0, 0]])
+    if branches:  # nodes: 3 4 5 6 7 and 8 9, which do not see 5 6 7
+        token_ids = torch.tensor([[3, 4, 5, 6, 7, 8, 9], [10, 11, 12, 0, 0, 0, 0]])
+        depths[0, 5:] = torch.tensor([2, 3])
+        depths[1, 3:] = 0
+        mask = torch.ones(2, 1, size, size).bool().tril()
+        mask[0, 0, 5:, 2:5] = False
+    ends = torch.tensor([size + 2, 4, size - 1])
+    last, our_keys, our_values = read_ends(model, token_ids, depths, mask, ends)
+    torch.testing.assert_close(last, hidden.flatten(0, 1)[ends], rtol=0, atol=2e-5)
+    for ours, theirs in zip(our_keys + our_values, keys + values, strict=True):
+        torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=2e-5)
+        torch.testing.assert_close(ours[1, :, :3], theirs[1, :, :3], rtol=0, atol=2e-5)
 
 
 @torch.inference_mode()
