@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "rlcotrain_one_query"
-# Tokens for which room is made at a time. All of it is read: with gaps between what is read of one
-# line and of the next, the products take twice to four times as long on a CPU.
+# What is read of a line is a multiple of this many slots.
 ROOM = 16
 
 
@@ -28,10 +27,14 @@ class LineCache:
     and position. Lines may go on in several ways, so there is room for more than there are.
     """
 
-    def __init__(self, lengths_B: torch.Tensor, most: int) -> None:
-        """Of B lines that are to hold so many tokens at first; at most `most` lines."""
+    def __init__(self, lengths_B: torch.Tensor, most: int, ahead: int) -> None:
+        """Of B lines that are to hold so many tokens at first; at most `most` lines.
+
+        ahead: tokens for which there is room whenever room is made (`ahead_on`).
+        """
         self.lines, self.length, self.most = len(lengths_B), int(lengths_B.max()), most
-        slots = torch.arange(self.length + ROOM, device=lengths_B.device)
+        self._ahead = ahead
+        slots = torch.arange(self._room, device=lengths_B.device)
         self._seen = lengths_B.new_zeros((most, len(slots)), dtype=torch.bool)
         self._seen[: self.lines] = slots < lengths_B[:, None]
         self._keys: list[torch.Tensor] = []
@@ -49,11 +52,10 @@ class LineCache:
             for layer, new in enumerate(given):
                 if layer == len(held):
                     _, heads, width = new.shape
-                    room = new.new_empty(self.most, heads, self.length + ROOM, width)
                     # What a line does not see is masked, but not where it is not a number.
-                    room[: self.lines] = 0
-                    held.append(room)
-                held[layer][line_N, :, slot_N] = new
+                    shape = self.most, heads, self._room, width
+                    held.append(new.new_zeros(shape, dtype=_attended(new)))
+                held[layer][line_N, :, slot_N] = new.to(held[layer].dtype)
 
     def read(
         self, lines: torch.Tensor, slots: int
@@ -80,36 +82,64 @@ class LineCache:
     def _moved(self, old: torch.Tensor, lines: torch.Tensor, slots: int) -> torch.Tensor:
         """`old` of these lines, with room along its dimension `slots`."""
         shape = list(old.shape)
-        shape[0], shape[slots] = self.most, self.length + ROOM
+        shape[0], shape[slots] = self.most, self._room
         new = old.new_empty(shape)
-        room = new[: len(lines)].narrow(slots, 0, self.length)
-        torch.index_select(old.narrow(slots, 0, self.length), 0, lines, out=room)
-        new[: len(lines)].narrow(slots, self.length, ROOM).zero_()
+        filled = new[: len(lines)].narrow(slots, 0, self.length)
+        torch.index_select(old.narrow(slots, 0, self.length), 0, lines, out=filled)
+        new.narrow(slots, self.length, self._room - self.length).zero_()
         return new
 
     def fork(self, sources: torch.Tensor, targets: torch.Tensor, lines: int) -> None:
         """Copy lines over others that are no longer needed, or new; `lines` is how many there are
         then."""
-        for held in (*self._keys, *self._values, self._seen):
-            held[targets] = held[sources]  # with the empty room behind
+        self._seen[targets, : self.length] = self._seen[sources, : self.length]
+        for held in (*self._keys, *self._values):
+            held[targets, :, : self.length] = held[sources, :, : self.length]
         self.lines = lines
 
     def step(self) -> torch.Tensor:
-        """Make a slot for the next token of every line; [lines, room] bool: what each sees."""
+        """Make a slot for the next token of every line; [lines, slots] bool: what each sees."""
         if self.length == self._seen.shape[1]:
             self.keep(torch.arange(self.lines, device=self._seen.device), self.most)
         self._seen[:, self.length] = True
         self.length += 1
-        return self._seen[: self.lines]
+        return self._seen[: self.lines, : _whole(self.length)]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the newest slot of a layer; returns all of its room."""
-        newest = self.length - 1
-        keys, values = self._keys[layer_idx][: self.lines], self._values[layer_idx][: self.lines]
+        """Write the newest slot of a layer; returns what is read of it."""
+        newest, slots = self.length - 1, _whole(self.length)
+        keys, values = (
+            held[layer_idx][: self.lines, :, :slots] for held in (self._keys, self._values)
+        )
         keys[:, :, newest], values[:, :, newest] = key_states[:, :, 0], value_states[:, :, 0]
         return keys, values
+
+    @property
+    def _room(self) -> int:
+        return _whole(self.length + self._ahead)
+
+
+def ahead_on(device: torch.device, tokens: int) -> int:
+    """For how many of the `tokens` that lines will still say a cache makes room at once.
+
+    On a CPU for what is read next: with gaps between what is read of one line and of the next, the
+    products take twice to four times as long. On a GPU for all: room that grows leaves pieces
+    behind that fit nothing later.
+    """
+    return 1 if device.type == "cpu" else tokens
+
+
+def _whole(slots: int) -> int:
+    return -(-slots // ROOM) * ROOM
+
+
+def _attended(states: torch.Tensor) -> torch.dtype:
+    """The number format in which attention reads keys and values: under autocast norms of heads
+    give float32, which it would cast anew for every token."""
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rlcotrain.decoder.cache import LineCache
+from rlcotrain.decoder.cache import LineCache, ahead_on
 from rlcotrain.decoder.pack import pack
 from rlcotrain.decoder.plain import is_plain, read_ends
 from rlcotrain.decoder.trie import Trie, families, grow
@@ -72,14 +72,16 @@ def read_behind(
 
 
 def read_prompts(
-    model: PreTrainedModel, prompts: Sequence[np.ndarray], most: int
+    model: PreTrainedModel, prompts: Sequence[np.ndarray], most: int, tokens: int
 ) -> tuple[torch.Tensor, LineCache]:
-    """Last hidden states [B, H] of B prompts, and a cache of as many lines, with room for `most`.
+    """Last hidden states [B, H] of B prompts, and a cache of as many lines, with room for `most`,
+    that go on for up to `tokens` tokens.
 
     What prompts begin with alike is read once.
     """
     device = model.device
-    cache = LineCache(torch.tensor([len(prompt) for prompt in prompts], device=device), most)
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    cache = LineCache(lengths, most, ahead_on(device, tokens))
     most_nodes = max(TOGETHER, *map(len, prompts))
     groups = families(prompts)
     tries = [grow([prompts[i] for i in group], most_nodes) for group in groups]

@@ -129,8 +129,10 @@ class _Decode:
         distinct = {prompt.tobytes(): prompt for prompt in self.prompts}
         number = {text: k for k, text in enumerate(distinct)}
         self.line = np.array([number[prompt.tobytes()] for prompt in self.prompts])
-        prompts = list(distinct.values())
-        hidden, self.cache = read_prompts(self.speaker.module, prompts, most=len(self.prompts))
+        prompts, most = list(distinct.values()), len(self.prompts)
+        hidden, self.cache = read_prompts(
+            self.speaker.module, prompts, most, self.sampling.max_tokens
+        )
         return hidden
 
     def _decode(self, hidden: torch.Tensor) -> None:

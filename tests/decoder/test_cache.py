@@ -4,10 +4,11 @@ import torch
 from rlcotrain.decoder.cache import ROOM, LineCache, _attend
 
 
-def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
+@pytest.mark.parametrize("ahead", [1, 40])  # as on a CPU, and room for all at once
+def test_a_cache_grows_forks_and_keeps_lines_in_any_order(ahead: int) -> None:
     read = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)  # two prompts of four slots
     seen = torch.tensor([[True, True, True, True], [True, True, False, False]])
-    cache = LineCache(torch.tensor([4, 2]), most=4)
+    cache = LineCache(torch.tensor([4, 2]), most=4, ahead=ahead)
     for lines in ([1, 1], [0, 0, 0, 0]):  # in two goes; of the second line two slots are seen
         slots = list(range(len(lines)))
         both = [[sign * (read[lines, :, slots] + shift) for shift in (0, 1000)] for sign in (1, -1)]
@@ -17,8 +18,9 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
     assert values[0][1].equal(-read[0, :, :3])
     cache.keep(torch.tensor([1, 0, 1]), most=4)
     assert (cache.lines, cache.length, cache.heads) == (3, 4, 3)
-    for token in range(ROOM + 2):  # past the first room
+    for token in range(ROOM + 2):  # past the first room, where there is no more
         mask = cache.step()
+        assert mask.shape[1] == (ROOM if 5 + token <= ROOM else 2 * ROOM)
         empty = [False] * (mask.shape[1] - 5 - token)  # of the room: nothing a product may read
         assert mask.tolist() == [
             [*seen[line].tolist(), *[True] * (token + 1), *empty] for line in (1, 0, 1)
@@ -42,6 +44,16 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order() -> None:
             assert keys[line, 1, 4 : ROOM + 6, 2].tolist() == expected
             assert values[line, 2, 4 : ROOM + 6, 0].tolist() == [-t for t in expected]
             assert not keys[line, :, ROOM + 6 :].any() and not values[line, :, ROOM + 6 :].any()
+
+
+def test_a_cache_holds_what_attention_reads_under_autocast() -> None:
+    states = torch.randn(2, 3, 8) * torch.tensor([1.0, 1e-3])[:, None, None]
+    cache = LineCache(torch.tensor([1, 1]), most=2, ahead=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        cache.fill(torch.tensor([0, 1]), torch.tensor([0, 0]), [states], [states.bfloat16()])
+    (keys,), (values,) = cache.read(torch.tensor([0, 1]), 1)
+    assert keys.dtype == values.dtype == torch.bfloat16
+    assert keys[:, :, 0].equal(states.bfloat16()) and values.equal(keys)
 
 
 @pytest.mark.parametrize(

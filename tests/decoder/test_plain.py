@@ -28,7 +28,7 @@ def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
     cache = model.get_decoder()(prompts, use_cache=True).past_key_values
     keys, values, *_ = zip(*cache, strict=True)
-    ours, theirs = (LineCache(seen.sum(-1), most=5) for _ in range(2))
+    ours, theirs = (LineCache(seen.sum(-1), most=5, ahead=1) for _ in range(2))
     line_N, slot_N = seen.nonzero(as_tuple=True)
     for made in (ours, theirs):
         made.fill(

@@ -55,7 +55,7 @@ def test_prompts_are_read_as_each_by_itself(
     monkeypatch.setattr(trie, "WHOLE", limit)
     monkeypatch.setattr(reading, "TOGETHER", together)
     prompts = [prompt for k, prompt in enumerate(alike(1)) if k != 4]  # which is 3 again
-    last, cache = read_prompts(MODEL, prompts, most=20)
+    last, cache = read_prompts(MODEL, prompts, most=20, tokens=8)
     lengths = [len(prompt) for prompt in prompts]
     assert (cache.lines, cache.most, cache.length) == (len(prompts), 20, max(lengths))
     keys, values = cache.read(torch.arange(len(prompts)), max(lengths))
@@ -76,7 +76,7 @@ def test_beginnings_of_prompts_are_read_once(monkeypatch: pytest.MonkeyPatch) ->
         lambda _, token_ids: read.append(tuple(token_ids[0].shape))
     )
     try:
-        read_prompts(MODEL, alike(2)[:3], most=3)
+        read_prompts(MODEL, alike(2)[:3], most=3, tokens=8)
     finally:
         hook.remove()
     # Twelve tokens of all and two more of the first two; then 3, 4 5 and 9, padded to two each.
@@ -93,7 +93,7 @@ def test_only_what_branches_is_kept_small(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         reading, "grow", lambda *args: trees.append(len(made := grow(*args))) or made
     )
-    last, _ = read_prompts(MODEL, prompts, most=4)
+    last, _ = read_prompts(MODEL, prompts, most=4, tokens=8)
     assert trees == [12]  # not the 1 and the 4, which two have each
     for b, prompt in enumerate(prompts):
         torch.testing.assert_close(last[b], whole(prompt)[0][-1], rtol=0, atol=1e-5)
