@@ -54,22 +54,33 @@ def explain(error: BaseException) -> str:
         # The key itself may lie deeper than the override, as in reward.weights={typo: 1}.
         key = getattr(error.__cause__, "full_key", None) or unknown[1]
         parent, _, _ = key.rpartition(".")
-        words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(unknown[1])]
-        swept = OverridesParser.create().parse_overrides(words)
-        words = [  # of what is swept over, the first
-            f"{word.key_or_group}={next(word.sweep_string_iterator())}"
-            if word.is_sweep_override()
-            else str(word.input_line)
-            for word in swept
-        ]
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose("config", words, return_hydra_config=True)
+        config = _without(unknown[1])
         node = OmegaConf.select(config, parent) if parent else config
         keys = (
             [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
         )
         return f"{key}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
+
+
+def _without(unknown: str) -> DictConfig:
+    """The configuration that the command line asks for, less keys that do not exist; of what is
+    swept over, the first."""
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(unknown)]
+    overrides = [
+        f"{word.key_or_group}={next(word.sweep_string_iterator())}"
+        if word.is_sweep_override()
+        else str(word.input_line)
+        for word in OverridesParser.create().parse_overrides(words)
+    ]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        while True:
+            try:  # a border: the user's words
+                return hydra.compose("config", overrides, return_hydra_config=True)
+            except ConfigCompositionException as error:
+                another = re.match(r"Could not override '([\w.@/]+)'", str(error))
+                left = [word for word in overrides if another and another[1] not in word]
+                overrides = left if len(left) < len(overrides) else []
 
 
 def _refuse_what_is_for_sweeps(detach: object) -> None:

@@ -1,30 +1,32 @@
 """What does a verifier cost?  python benchmarks/cost.py
 
 CPU seconds a generator step on the embedded task, as ratios to a single model measured in the same
-run: verification with verdicts no longer than solutions (judgements are cut at the mean length of
-the solutions), with the whole judgements of this task, and with two verifier steps for every five.
-Everything but evaluation is counted. Each arm trains all of its rows: how many groups have no
-signal differs from reward to reward. Arms take turns, a few steps each, so that a slow minute of
-the machine falls on all of them.
+run: a verifier that says a verdict and nothing else (verifier=llm), one that marks every step and
+is cut off where solutions end, one that is not, and both with two verifier steps for every five.
+Everything but evaluation is counted. Each arm trains all of its rows (a default run leaves out
+those without signal): how many groups have none differs from reward to reward. Arms take turns, a
+few steps each, so that a slow minute of the machine falls on all of them.
 """
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, STEPS = 4, 10
-LEARNED = ["verifier=llm_steps", "reward=steps"]
-ALONE = "verifier.max_tokens=4"  # <verdict>right</verdict> and the end
-SHORT = "verifier.max_tokens=40"  # solutions of six steps
 FROZEN, BOTH = "schedule=frozen_verifier", "schedule=interleaved"
+VERDICT = ["verifier=llm", "reward=outcome"]
+MARKS = ["verifier=llm_steps", "reward=steps"]
+CUT = "verifier.max_tokens=40"  # solutions of six steps; what is cut off has no verdict
 ARMS = {
     "single": ["verifier=rule", "schedule=single"],
-    "verified, a verdict alone": [*LEARNED, FROZEN, ALONE],
-    "verified, short verdicts": [*LEARNED, FROZEN, SHORT],
-    "verified": [*LEARNED, FROZEN],
-    "co-trained 5:2, short verdicts": [*LEARNED, BOTH, SHORT],
-    "co-trained 5:2": [*LEARNED, BOTH],
+    "verified, verdicts": [*VERDICT, FROZEN],
+    "verified, marks, cut": [*MARKS, FROZEN, CUT],
+    "verified, marks": [*MARKS, FROZEN],
+    "co-trained 5:2, verdicts": [*VERDICT, BOTH],
+    "co-trained 5:2, marks, cut": [*MARKS, BOTH, CUT],
+    "co-trained 5:2, marks": [*MARKS, BOTH],
 }
 BARE = [
     *("~experiment", "name=cost", "tracking=none", "export=false", f"schedule.steps={STEPS}"),
@@ -33,8 +35,19 @@ BARE = [
 ]
 
 
-def cost(arm: str, number: int, folder: Path) -> float:
-    """CPU seconds a generator step of one short run; the prelude is kept and not counted."""
+@dataclass
+class Cost:
+    """Of one short run: CPU seconds a generator step, mean tokens of a solution and of a judgement
+    (0: none), share of judgements without a verdict."""
+
+    seconds: float
+    solution: float
+    judgement: float
+    unread: float
+
+
+def cost(arm: str, number: int, folder: Path) -> Cost:
+    """The prelude is kept and not counted."""
     from rlcotrain.job import run
     from rlcotrain.record import read_lines
     from tests.runs import compose
@@ -51,24 +64,40 @@ def cost(arm: str, number: int, folder: Path) -> float:
         for key, value in line.items()
         if f"/{key}".endswith("/time/cpu")
     ]
-    return sum(seconds) / STEPS
+    solved = [line for line in lines if line["phase"] == "solve"]
+
+    def mean(*names: str) -> float:
+        return sum(line.get(name, 0.0) for line in solved for name in names) / len(solved)
+
+    said = "solve/verifier"
+    return Cost(
+        seconds=sum(seconds) / STEPS,
+        solution=mean("generator/length_mean"),
+        judgement=mean(f"{said}/length_mean"),
+        unread=mean(f"{said}/missing_fraction", f"{said}/unparsable_fraction"),
+    )
 
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as folder:
-        found: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        found: dict[str, list[Cost]] = {arm: [] for arm in ARMS}
         for number in range(ROUNDS + 1):
-            for arm, seconds in found.items():
-                seconds.append(cost(arm, number, Path(folder)))
+            for arm, costs in found.items():
+                costs.append(cost(arm, number, Path(folder)))
         # The first round pays for preludes and warms the libraries up. Other work on the machine
         # can only add: the least of each arm is what the arm costs.
-        for arm, seconds in found.items():
-            ratios = [a / b for a, b in zip(seconds[1:], found["single"][1:], strict=True)]
+        single = [one.seconds for one in found["single"][1:]]
+        for arm, costs in found.items():
+            seconds = [one.seconds for one in costs[1:]]
+            ratios = [a / b for a, b in zip(seconds, single, strict=True)]
+            last = costs[-1]
             print(
-                f"{arm:31} {min(seconds[1:]):.2f} CPU s a generator step, "
-                f"{min(seconds[1:]) / min(found['single'][1:]):.2f}x "
-                f"(rounds {min(ratios):.2f} to {max(ratios):.2f})"
+                f"{arm:27} {min(seconds):.2f} CPU s a generator step, "
+                f"{min(seconds) / min(single):.2f}x "
+                f"(rounds {min(ratios):.2f} to {max(ratios):.2f}); tokens of a solution "
+                f"{last.solution:.0f}, of a judgement {last.judgement:.0f}, "
+                f"{last.unread:.0%} of them without a verdict"
             )
 
 

@@ -1,6 +1,7 @@
 """Is the cost of a step linear in rows and in tokens?  python benchmarks/scaling.py [PLOT.png]
 
-CPU seconds a completion token of generation and of the update: the embedded model, prompts of 14
+CPU seconds a completion token of generation and of the update: a model of the embedded one's size,
+random weights, prompts of 14
 tokens with 8 completions each, all of one length (the model knows no end), 64 to 4096 rows and 32
 to 512 tokens. Sizes that would take more than LIMIT seconds are left out. A size is measured
 beside the first one, twice in turn, and the lesser is taken: other work on the machine only adds.
@@ -28,7 +29,7 @@ from tests.model.tiny import hardware, optimizer, tiny, with_advantages
 
 ROWS, TOKENS, GROUP = (64, 256, 1024, 4096), (32, 128, 512), 8
 LIMIT = 100.0
-# conf/model/tiny.yaml and conf/hardware/cpu.yaml
+# Those of conf/model/tiny.yaml and conf/hardware/cpu.yaml.
 SIZES = {"hidden_size": 96, "intermediate_size": 256, "layers": 3, "heads": 3}
 MODEL = {**SIZES, "key_value_heads": 3, "head_dim": 32, "max_length": 1024}
 MACHINE = {"micro_batch_tokens": 1024, "logprob_chunk": 1024, "engine_rows": 256}

@@ -63,7 +63,7 @@ def check_resolved(config: Mapping[str, Any]) -> Parts:
         hardware=_make(config["hardware"]),
         dataset=dataset,
         sampler=sampler,
-        schedule=_make(_present(config["schedule"])),
+        schedule=_make(_named(_present(config["schedule"]))),
         mix=_make(config["reward"]),
         balance=_make(config["balance"]),
         sampling=sampling,
@@ -152,6 +152,17 @@ def _present(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**schedule, "prelude": left} if prelude else schedule
 
 
+def _named(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schedule, its optimizers checked first: a mistake there is named as the phase's own."""
+    for group in ("prelude", "cycle"):
+        for name, phase in (schedule.get(group) or {}).items():
+            try:
+                _make(phase.get("optimizer"))
+            except ValueError as error:
+                raise ValueError(f"schedule.{group}.{name}.{error}") from None
+    return schedule
+
+
 def _with_watch(node: Any) -> Any:
     """The configuration with the graders themselves where `watch` names their options."""
     if not isinstance(node, dict):
@@ -189,6 +200,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     except InterpolationKeyError as error:
         (key,) = re.findall(r"'(.+)'", str(error))
         hint = " (verifier=llm_steps does)" if "verifier" in key else ""
+        if hint and str(error.full_key).startswith("schedule."):
+            hint += "; schedule=single has no such phase"
         raise ValueError(
             f"{error.full_key}: refers to {key}, which no chosen option sets{hint}"
         ) from None

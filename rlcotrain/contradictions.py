@@ -22,12 +22,13 @@ def refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
     if metric not in accuracies:
         raise ValueError(f"checkpoint.metric={metric}: allowed: {', '.join(accuracies)}")
     for name, node in config["policy"].items():
-        longest, budget = node["model"]["max_length"], parts.hardware.micro_batch_tokens
-        if budget < longest:
-            raise ValueError(
-                f"hardware.micro_batch_tokens={budget}: must hold one row, so at least "
-                f"{longest}, the max_length of policy {name}'s model"
-            )
+        longest = node["model"]["max_length"]
+        for key in ("micro_batch_tokens", "engine_tokens"):
+            if (budget := getattr(parts.hardware, key)) < longest:
+                raise ValueError(
+                    f"hardware.{key}={budget}: must hold one row, so at least {longest}, the "
+                    f"max_length of policy {name}'s model"
+                )
     if parts.hardware.parallel == "fsdp" and config["share_base"]:
         raise ValueError(
             "hardware.parallel=fsdp: each policy is sharded by itself, and share_base=true has one "

@@ -143,7 +143,8 @@ def _train(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> dict[st
         built = build(cfg, parts, folder, ranks)
         for name, policy in built.policies.items():
             every, trained = policy.num_parameters
-            say(f"policy {name}: {every:,} parameters, {trained:,} of them trained")
+            apart = ", no beginnings shared" if policy.source.gradient_checkpointing else ""
+            say(f"policy {name}: {every:,} parameters, {trained:,} of them trained{apart}")
         with _profile(cfg, parts, built), settled():
             result = train(built)
     except Exception as error:

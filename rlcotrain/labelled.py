@@ -69,7 +69,7 @@ class VerifierQuality:
         if not isinstance(verifier, Asked):
             raise ValueError(
                 f"quality: verifier {type(verifier).__name__} is no model that could be asked; "
-                "quality must be null, or verifier=llm"
+                "quality must be null, as with evaluation=accuracy, or verifier=llm"
             )
         if not 1 <= between_solutions <= num_solutions:
             raise ValueError(

@@ -88,6 +88,10 @@ def test_an_unknown_key_is_refused_with_the_known_ones(
             "hardware.micro_batch_tokens=1000",
             "hardware.micro_batch_tokens=1000: must hold one row, so at least 1024",
         ),
+        (
+            "hardware.engine_tokens=1000",
+            "hardware.engine_tokens=1000: must hold one row, so at least 1024",
+        ),
         ("grader.tolerance=abc", "grader.tolerance=abc: input should be a valid number"),
         ("sampling.max_tokens=abc", "sampling.max_tokens=abc: input should be a valid integer"),
         ("sampling.stop=abc", "sampling.stop=abc: input should be a valid list"),
@@ -140,7 +144,14 @@ def test_a_wrong_type_is_refused_where_it_was_said(
             ["checkpoint.metric=accuracy"],
             "checkpoint.metric=accuracy: allowed: accuracy/sampled, accuracy/greedy",
         ),
-        (["optimizer.schedule=linear"], "optimizer.decay_steps=None: schedule=linear needs a num"),
+        (["optimizer.schedule=linear"], "optimizer.decay_steps=None: its schedule=linear needs a"),
+        (
+            [
+                f"schedule.prelude.imitate.{word}"
+                for word in ("steps=2", "optimizer.warmup_steps=5")
+            ],
+            "schedule.prelude.imitate.optimizer.decay_steps=2: its schedule=linear needs a number",
+        ),
         (["loss.reference_every=5"], "loss.reference_every=5: must be null while loss.beta is 0"),
         (["evaluation.levels=[99]"], "levels=[99]: data set 'arithmetic' has levels [2, 3, 4,"),
         (

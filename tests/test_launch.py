@@ -48,6 +48,7 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
         ("loss=nope", r"In 'config': Could not find 'loss/nope' .*: cispo .* grpo .*"),
         ("optimizer.foo=1", r"optimizer\.foo: no such key; optimizer is algorithm, lr, .*"),
         ("foo=1", r"foo: no such key; there is .*seed, folder.*"),
+        ("optimizer.foo=1 hardwear=gpu evalation.x=1", r"optimizer\.foo: no such key; .*lr, .*"),
         ("launch.detach=true", r"launch\.detach=true: a sweep can be left alone, .*: add -m"),
         ("optimizer.lr=[", r"no viable alternative at input '\['.*"),
     ],
@@ -55,7 +56,7 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
 def test_what_does_not_exist_is_told_with_what_does(
     word: str, message: str, tmp_path: Path
 ) -> None:
-    assert_one_line(launch(f"folder={tmp_path}/run", word), message)
+    assert_one_line(launch(f"folder={tmp_path}/run", *word.split()), message)
     assert not (tmp_path / "run").exists()
 
 

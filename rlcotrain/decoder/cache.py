@@ -27,13 +27,13 @@ class LineCache:
     and position. Lines may go on in several ways, so there is room for more than there are.
     """
 
-    def __init__(self, lengths_B: torch.Tensor, most: int, ahead: int) -> None:
+    def __init__(self, lengths_B: torch.Tensor, most: int, tokens: int = 0) -> None:
         """Of B lines that are to hold so many tokens at first; at most `most` lines.
 
-        ahead: tokens for which there is room whenever room is made (`ahead_on`).
+        tokens: behind the longest, for which there is room from the beginning (`at_once`).
         """
         self.lines, self.length, self.most = len(lengths_B), int(lengths_B.max()), most
-        self._ahead = ahead
+        self._least = self.length + tokens
         slots = torch.arange(self._room, device=lengths_B.device)
         self._seen = lengths_B.new_zeros((most, len(slots)), dtype=torch.bool)
         self._seen[: self.lines] = slots < lengths_B[:, None]
@@ -118,17 +118,17 @@ class LineCache:
 
     @property
     def _room(self) -> int:
-        return _whole(self.length + self._ahead)
+        return _whole(max(self.length + 1, self._least))
 
 
-def ahead_on(device: torch.device, tokens: int) -> int:
-    """For how many of the `tokens` that lines will still say a cache makes room at once.
+def at_once(device: torch.device, tokens: int) -> int:
+    """For how many of the `tokens` that lines will say a cache best makes room from the beginning.
 
-    On a CPU for what is read next: with gaps between what is read of one line and of the next, the
-    products take twice to four times as long. On a GPU for all: room that grows leaves pieces
-    behind that fit nothing later.
+    On a CPU for none: with gaps between what is read of one line and of the next, the products
+    take twice to four times as long. On a GPU for all: room that grows leaves pieces behind that
+    fit nothing later.
     """
-    return 1 if device.type == "cpu" else tokens
+    return 0 if device.type == "cpu" else tokens
 
 
 def _whole(slots: int) -> int:

@@ -27,13 +27,16 @@ Look = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Te
 
 
 def is_plain(model: PreTrainedModel) -> bool:
-    """Whether the model's own layers do what is done here, in float32 and without adapters."""
-    config, layers = model.config, model.get_decoder().layers
+    """Whether the model's own layers do what is done here, in float32 and nothing else."""
+    decoder = model.get_decoder()
     return (
-        config.model_type in PLAIN
-        and config.hidden_act == "silu"
-        and all(type(part) is torch.nn.Linear for layer in layers for part in _products(layer))
-        and {p.dtype for p in layers.parameters()} == {torch.float32}
+        model.config.model_type in PLAIN
+        and model.config.hidden_act == "silu"
+        and all(
+            type(part) is torch.nn.Linear for layer in decoder.layers for part in _products(layer)
+        )
+        and not any(map(_is_altered, decoder.modules()))
+        and {p.dtype for p in decoder.parameters()} == {torch.float32}
         and model.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
     )
@@ -45,6 +48,11 @@ def _products(layer: Any) -> tuple[Any, ...]:
         *(seen.q_proj, seen.k_proj, seen.v_proj, seen.o_proj),
         *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
     )
+
+
+def _is_altered(module: torch.nn.Module) -> bool:
+    """Whether calling it does more than its class says, as adapters and quantizers have it."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def step(

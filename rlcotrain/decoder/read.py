@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rlcotrain.decoder.cache import LineCache, ahead_on
+from rlcotrain.decoder.cache import LineCache, at_once
 from rlcotrain.decoder.pack import pack
-from rlcotrain.decoder.plain import is_plain, read_ends
+from rlcotrain.decoder.plain import is_plain, read_ends, step
 from rlcotrain.decoder.trie import Trie, families, grow
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_prompts(
     """
     device = model.device
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    cache = LineCache(lengths, most, ahead_on(device, tokens))
+    cache = LineCache(lengths, most, at_once(device, tokens))
     most_nodes = max(TOGETHER, *map(len, prompts))
     groups = families(prompts)
     tries = [grow([prompts[i] for i in group], most_nodes) for group in groups]
@@ -148,6 +148,23 @@ def _go_on(
         cache.fill(lines[row_N], start_R1[row_N, 0] + place_N, *found)
         for row, k in enumerate(part):
             last[numbers[k]] = hidden[row, lengths[k] - 1]
+
+
+def read_next(
+    model: PreTrainedModel, token_ids_B: torch.Tensor, cache: LineCache, plain: bool
+) -> torch.Tensor:
+    """Hidden states [B, H] behind one more token of every line; inside `one_query`."""
+    seen = cache.step()
+    if plain:
+        return step(model, token_ids_B, seen, cache)
+    hidden: torch.Tensor = model.get_decoder()(
+        input_ids=token_ids_B[:, None],
+        attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None, None],
+        position_ids=seen.sum(-1, keepdim=True) - 1,
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state[:, 0]
+    return hidden
 
 
 def along_paths(

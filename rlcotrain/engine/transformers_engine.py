@@ -17,8 +17,8 @@ import torch
 
 from rlcotrain.decoder.cache import one_query
 from rlcotrain.decoder.head import head_logits
-from rlcotrain.decoder.plain import is_plain, step
-from rlcotrain.decoder.read import read_prompts
+from rlcotrain.decoder.plain import is_plain
+from rlcotrain.decoder.read import read_next, read_prompts
 from rlcotrain.engine.draw import draw_tokens, uniforms
 from rlcotrain.types import Completion, Sampling
 
@@ -72,7 +72,10 @@ class TransformersEngine:
         seeds: Sequence[int],
         sampling: Sampling,
     ) -> list[Completion]:
-        """One completion a prompt, in order. What is equal up to some token is read once."""
+        """One completion a prompt, in order. What is equal up to some token is read once.
+
+        ArithmeticError where weights give chances that are no numbers.
+        """
         speaker = self.speakers[policy]
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i].tobytes()))
         done: list[Completion | None] = [None] * len(prompts)
@@ -86,6 +89,8 @@ class TransformersEngine:
             with torch.inference_mode(), speaker.autocast():
                 for i, completion in zip(part, rows.run(), strict=True):
                     done[i] = completion
+            if not np.isfinite(rows.logprobs).all():
+                raise ArithmeticError(f"policy {policy}: what it says next is not a number")
         speaker.module.train(training)
         assert all(completion is not None for completion in done)
         return [completion for completion in done if completion is not None]
@@ -151,7 +156,8 @@ class _Decode:
             rows, self.line = rows[live], self.line[live]
             if not len(rows) or position + 1 == self.sampling.max_tokens:
                 break
-            hidden = self._advance(self._go_on(token_ids[live]))
+            newest = self._go_on(token_ids[live])
+            hidden = read_next(self.speaker.module, newest, self.cache, self.plain)
 
     def _go_on(self, token_ids: np.ndarray) -> torch.Tensor:
         """Give every row the line that it goes on with; returns the next token of each line."""
@@ -178,21 +184,6 @@ class _Decode:
         newest = np.zeros(lines, said.dtype)  # a line that nobody goes on with says what it may
         newest[target] = said
         return torch.from_numpy(newest).to(device)
-
-    def _advance(self, newest: torch.Tensor) -> torch.Tensor:
-        """Read a token of every line; returns the hidden states behind them [lines, H]."""
-        seen = self.cache.step()
-        if self.plain:
-            return step(self.speaker.module, newest, seen, self.cache)
-        output = self.speaker.module.get_decoder()(
-            input_ids=newest[:, None],
-            attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None, None],
-            position_ids=seen.sum(-1, keepdim=True) - 1,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        hidden: torch.Tensor = output.last_hidden_state[:, -1]
-        return hidden
 
     def _mark_stopped(self, rows: np.ndarray, position: int) -> np.ndarray:
         """Note which rows the newest token ends; returns which go on."""

@@ -139,6 +139,8 @@ class Agents:
         chat = self.policies[name].chat
         found = chat.all_prompt_ids([prompt.messages for prompt in prompts])
         for prompt, ids, room in zip(prompts, found, rooms, strict=True):
+            if not len(ids):
+                raise ValueError(f"problem {prompt.problem.id}: its prompt is empty")
             if len(ids) + room > chat.max_length:
                 raise ValueError(
                     f"model.max_length={chat.max_length}: problem {prompt.problem.id} has a prompt "

@@ -161,23 +161,3 @@ def _slopes(
 
 def _decoder(model: PreTrainedModel) -> torch.nn.Module:
     return model.get_decoder()  # type: ignore[no-any-return]
-
-
-def check_head(model: PreTrainedModel) -> None:
-    """Raise ValueError for what scoring and decoding here do not do as the model does.
-
-    That is anything between head and logits but a soft cap (scaling), and sliding windows, which
-    count the holes that the engine leaves in its cache.
-    """
-    if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
-        raise ValueError(f"model: {type(model).__name__} has sliding windows: not supported")
-    ids = torch.arange(4, device=model.device)[None]
-    with torch.no_grad():
-        whole = model(input_ids=ids, use_cache=False).logits
-        hidden = _decoder(model)(input_ids=ids, use_cache=False).last_hidden_state
-        ours = head_logits(model, hidden[0])
-    if not torch.allclose(whole[0].float(), ours, atol=1e-3, rtol=1e-3):
-        raise ValueError(
-            f"model: {type(model).__name__} changes its logits after the output layer; "
-            "such architectures are not supported"
-        )

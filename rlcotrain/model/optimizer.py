@@ -46,7 +46,7 @@ class Optimizer:
         horizon = self.decay_steps
         if (self.schedule != "constant") and (horizon is None or horizon <= self.warmup_steps):
             raise ValueError(
-                f"optimizer.decay_steps={horizon}: schedule={self.schedule} needs a number of "
+                f"optimizer.decay_steps={horizon}: its schedule={self.schedule} needs a number of "
                 f"steps above warmup_steps={self.warmup_steps}"
             )
 

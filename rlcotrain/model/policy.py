@@ -18,7 +18,6 @@ from rlcotrain.loss.advantage import has_signal
 from rlcotrain.loss.collate import split_minibatches, token_weights
 from rlcotrain.loss.objective import Loss
 from rlcotrain.model.export import export
-from rlcotrain.model.logprobs import check_head
 from rlcotrain.model.optimizer import Descent, Optimizer
 from rlcotrain.model.parallel import Replicas, Shards
 from rlcotrain.model.passes import Pass, passes
@@ -26,6 +25,7 @@ from rlcotrain.model.plan import plan, shares
 from rlcotrain.model.reference import Reference, Weights
 from rlcotrain.model.shared import load_shared
 from rlcotrain.model.source import Source
+from rlcotrain.model.supported import check_supported
 from rlcotrain.model.tally import Tally
 from rlcotrain.ranks import Ranks, everywhere
 from rlcotrain.types import Rollout, UpdateStats
@@ -73,7 +73,7 @@ class Policy:
         torch.nn.Module.to(self.module, hardware.torch_device)
         if model.gradient_checkpointing:
             self.module.gradient_checkpointing_enable()
-        check_head(self.module)
+        check_supported(self.module)
         self.layout = self._spread()
         self._parameters = {k: p for k, p in self.module.named_parameters() if p.requires_grad}
         self._reference = Reference(self._parameters, self.layout)

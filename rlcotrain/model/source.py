@@ -106,7 +106,6 @@ class Pretrained:
     stop_tokens: Sequence[str]
     dtype: Dtype
     max_length: int
-    attention: str
     lora: dict[str, Any] | None
     rates: Mapping[str, float]
     steps: Mapping[str, int]
@@ -134,8 +133,13 @@ class Pretrained:
         if self.chat == "template" and not tokenizer.chat_template:
             raise ValueError(f"model.chat=template: {where} has no chat template; use chat=raw")
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, self.dtype), attn_implementation=self.attention
+            where, dtype=getattr(torch, self.dtype), attn_implementation="sdpa"
         )
+        positions = getattr(model.config, "max_position_embeddings", None)
+        if positions is not None and self.max_length > positions:
+            raise ValueError(
+                f"model.max_length={self.max_length}: {where} was made for at most {positions}"
+            )
         if self.dtype != "float32":
             _widen_head(model)
         if self.lora is not None:

@@ -42,8 +42,9 @@ class Profile:
     """Watches a run: seconds, tokens and operations of its parts, and a trace of two steps.
 
     Writes profile.json, profile.md and trace.json.gz into the run folder when the watch ends,
-    however it ends. peak_tflops: what utilization is a share of; None: the speed of a matrix
-    product that is timed now, in the run's own number format.
+    however it ends. On a CPU the peak of memory is that before the trace. peak_tflops: what
+    utilization is a share of; None: the speed of a matrix product that is timed now, in the run's
+    own number format.
     """
 
     def __init__(self, run: Run, hardware: Hardware, peak_tflops: float | None) -> None:
@@ -52,6 +53,7 @@ class Profile:
         self._weights = {id(p.module): weights_of(p.module) for p in run.policies.values()}
         self._owed = 0.0  # operations of the backward passes that forward passes have asked for
         self._led = 0  # steps of the leading phase
+        self._peak: float | None = None  # GiB, before a trace that takes memory itself
         self._tracer: torch.profiler.profile | None = None
         self._watches = ExitStack()
         timed = peak_flops(hardware.torch_device, hardware.torch_dtype) / 1e12
@@ -140,6 +142,7 @@ class Profile:
         def traced(run: Run, position: Position) -> Any:
             leads = not position.in_prelude and position.phase is run.schedule.leader
             if leads and self._led == TRACED[0]:
+                self._peak = peak_memory_gib() if self._machine["device"] == "cpu" else None
                 self._tracer = torch.profiler.profile()
                 self._tracer.start()
                 self.parts = Parts(lambda: None)  # that nobody reads
@@ -159,7 +162,8 @@ class Profile:
 
     def _end(self) -> None:
         self._end_trace()
-        machine = {**self._machine, "peak_memory_gib": peak_memory_gib()}
+        peak = peak_memory_gib() if self._peak is None else self._peak
+        machine = {**self._machine, "peak_memory_gib": peak}
         write(self.run.record.folder, self._counted, machine)
 
     def _generated(

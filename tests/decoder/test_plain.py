@@ -28,7 +28,7 @@ def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
     cache = model.get_decoder()(prompts, use_cache=True).past_key_values
     keys, values, *_ = zip(*cache, strict=True)
-    ours, theirs = (LineCache(seen.sum(-1), most=5, ahead=1) for _ in range(2))
+    ours, theirs = (LineCache(seen.sum(-1), most=5) for _ in range(2))
     line_N, slot_N = seen.nonzero(as_tuple=True)
     for made in (ours, theirs):
         made.fill(
@@ -53,8 +53,11 @@ def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def load_moved(name: str, folder: Path) -> Any:
+    return moved(load(name, folder))
+
+
+def moved(model: Any) -> Any:
     """With other norms and biases than the ones and zeros of the beginning, which hide a slip."""
-    model = load(name, folder)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.get_decoder().parameters():
@@ -68,6 +71,18 @@ def load_moved(name: str, folder: Path) -> Any:
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_step_is_that_of_the_modules(name: str, tmp_path: Path) -> None:
     ours, theirs = read_both_ways(load_moved(name, tmp_path))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+@torch.inference_mode()
+def test_every_product_may_have_a_bias() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        **{"vocab_size": 100, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2},
+        **{"num_attention_heads": 2, "attention_bias": True, "mlp_bias": True},
+    )
+    ours, theirs = read_both_ways(moved(LlamaForCausalLM(config).eval()))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
 
 
@@ -112,6 +127,18 @@ def test_what_is_not_plain_is_left_to_the_modules(tmp_path: Path) -> None:
     model = load("qwen3", tmp_path / "d")
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_plain(model)
+    assert is_plain(model)
+    hook = model.get_decoder().layers[1].register_forward_hook(lambda *_: None)
+    assert not is_plain(model)
+    hook.remove()
+    product = model.get_decoder().layers[0].mlp.up_proj
+    product.forward = product.forward  # as quantizers do: of the class, but no longer its own
+    assert not is_plain(model)
+    del product.forward
+    assert is_plain(model)
+    model.get_decoder().embed_tokens.bfloat16()
+    assert not is_plain(model)
+    model.get_decoder().embed_tokens.float()
     assert is_plain(model)
     model.config.hidden_act = "gelu"
     assert not is_plain(model)

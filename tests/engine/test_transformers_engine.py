@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlcotrain.decoder.cache import LineCache
 from rlcotrain.engine.transformers_engine import Speaker, TransformersEngine
 from rlcotrain.model.source import byte_tokenizer
 from rlcotrain.seeds import derive_seed
@@ -101,6 +102,29 @@ def test_tokens_do_not_depend_on_when_finished_rows_leave(
     usual = engine().generate("speaker", asked, seeds(20), SAMPLING)
     monkeypatch.setattr("rlcotrain.engine.transformers_engine.COMPACT_SHARE", share)
     same(engine().generate("speaker", asked, seeds(20), SAMPLING), usual)
+
+
+def test_lines_that_nobody_goes_on_with_leave_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[tuple[int, int]] = []
+    keep = LineCache.keep
+
+    def watched(cache: LineCache, lines: torch.Tensor, most: int) -> None:
+        left.append((cache.lines, len(lines)))
+        keep(cache, lines, most)
+
+    monkeypatch.setattr(LineCache, "keep", watched)
+    engine().generate("speaker", prompts(20), seeds(20), SAMPLING)
+    removed = [(before, after) for before, after in left if after < before]
+    assert removed[0][0] >= 14 and removed[-1][1] == 1
+    assert all(after <= 0.75 * before for before, after in removed)
+
+
+def test_weights_that_are_no_numbers_are_not_spoken_with() -> None:
+    broken, _ = tiny().load(0)
+    with torch.no_grad():
+        broken.get_decoder().norm.weight[0] = torch.nan
+    with pytest.raises(ArithmeticError, match="policy speaker: what it says next is not a number"):
+        engine(model=broken).generate("speaker", prompts(2), seeds(2), SAMPLING)
 
 
 def test_equal_prompts_with_other_seeds_say_other_things() -> None:

@@ -228,6 +228,11 @@ def test_a_prompt_too_long_for_the_model_is_named() -> None:
         talk.say("generator", prompts, ["y" * 12])
 
 
+def test_an_empty_prompt_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^problem q/0: its prompt is empty"):
+        agents(policy()).sample("generator", asked([""]), 1, Sampling(max_tokens=2), 0)
+
+
 def test_two_policies_share_an_engine() -> None:
     one, two = policy(seed=1), policy(seed=2)
     two.version = 4

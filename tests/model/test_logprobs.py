@@ -10,7 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rlcotrain.model.logprobs import check_head, token_logprobs
+from rlcotrain.model.logprobs import token_logprobs
 from rlcotrain.model.source import Pretrained
 from tests.model.tiny import plain_logprobs, pretrained, random_rows, tiny
 from tests.rows import spoken
@@ -213,33 +213,9 @@ def test_no_tensor_of_all_logits_is_ever_held(entropy_grad: bool) -> None:
     assert watch.most_held <= 2 * 20 * 620 + 620 * 8
 
 
-def test_models_that_change_their_logits_are_refused() -> None:
-    from transformers import CohereConfig, CohereForCausalLM, GraniteConfig, GraniteForCausalLM
-
-    sizes: dict[str, Any] = {
-        "vocab_size": 50,
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "initializer_range": 0.5,
-    }
-    torch.manual_seed(0)
-    with pytest.raises(ValueError, match="GraniteForCausalLM changes its logits"):
-        check_head(GraniteForCausalLM(GraniteConfig(**sizes, logits_scaling=2.0)))
-    with pytest.raises(ValueError, match="CohereForCausalLM changes its logits"):
-        check_head(CohereForCausalLM(CohereConfig(**sizes, logit_scale=0.0625)))
-    check_head(GraniteForCausalLM(GraniteConfig(**sizes, logits_scaling=1.0)))
-
-
 def test_logits_that_are_softly_capped_are_scored_as_the_model_does() -> None:
     """A cap of 1 on logits whose spread is some times that: without it the scores are far off."""
     network = capped(1.0)
-    check_head(network)
     ids_BL, scored_BL = padded([(3, 6)])
     row = spoken(ids_BL[0, :3].tolist(), ids_BL[0, 3:].tolist())
 
@@ -264,7 +240,6 @@ def test_tied_embeddings_and_adapters_are_scored_alike(qwen: Path) -> None:
     for source in sources:
         network, _ = source.load(0)
         network.eval()
-        check_head(network)
         with torch.no_grad():
             for name, weight in network.named_parameters():
                 if "lora_B" in name:
@@ -273,10 +248,3 @@ def test_tied_embeddings_and_adapters_are_scored_alike(qwen: Path) -> None:
             torch.testing.assert_close(
                 logprobs_BL[scored_BL], plain_logprobs(network, row), rtol=0, atol=1e-5
             )
-
-
-def test_sliding_windows_are_refused() -> None:
-    windowed = model()
-    windowed.config.layer_types = [*windowed.config.layer_types[:-1], "sliding_attention"]
-    with pytest.raises(ValueError, match="has sliding windows: not supported"):
-        check_head(windowed)

@@ -87,6 +87,12 @@ def test_a_path_without_a_model_is_named(path: str) -> None:
             step()
 
 
+def test_a_text_longer_than_the_model_was_made_for_is_named(qwen: Path) -> None:
+    pretrained(qwen, max_length=256).load(0)
+    with pytest.raises(ValueError, match=r"^model\.max_length=257: .* was made for at most 256"):
+        pretrained(qwen, max_length=257).load(0)
+
+
 def test_a_missing_chat_template_is_named_before_weights_are_read(
     qwen: Path, tmp_path: Path
 ) -> None:

@@ -57,7 +57,6 @@ def pretrained(folder: Path, **changes: Any) -> Pretrained:
         "template_options": {},
         "stop_tokens": [],
         "dtype": "float32",
-        "attention": "sdpa",
         "lora": None,
         "rates": {},
         "steps": {},
