@@ -79,7 +79,11 @@ def _without(unknown: str) -> DictConfig:
                 return hydra.compose("config", overrides, return_hydra_config=True)
             except ConfigCompositionException as error:
                 another = re.match(r"Could not override '([\w.@/]+)'", str(error))
-                left = [word for word in overrides if another and another[1] not in word]
+                left = [
+                    word
+                    for word in overrides
+                    if another and not word.lstrip("+~").startswith(another[1])
+                ]
                 overrides = left if len(left) < len(overrides) else []
 
 

@@ -1,8 +1,8 @@
 """What does a verifier cost?  python benchmarks/cost.py
 
 CPU seconds a generator step on the embedded task, as ratios to a single model measured in the same
-run: a verifier that says a verdict and nothing else (verifier=llm), one that marks every step and
-is cut off where solutions end, one that is not, and both with two verifier steps for every five.
+run: a verifier that says a verdict and nothing else, one that recomputes and marks every step, one
+that does and is cut off where solutions end, and each with two verifier steps for every five.
 Everything but evaluation is counted. Each arm trains all of its rows (a default run leaves out
 those without signal): how many groups have none differs from reward to reward. Arms take turns, a
 few steps each, so that a slow minute of the machine falls on all of them.
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROUNDS, STEPS = 4, 10
 FROZEN, BOTH = "schedule=frozen_verifier", "schedule=interleaved"
-VERDICT = ["verifier=llm", "reward=outcome"]
+VERDICT = ["verifier=llm", "reward=outcome", "schedule.prelude.judge.game.worked=false"]
 MARKS = ["verifier=llm_steps", "reward=steps"]
 CUT = "verifier.max_tokens=40"  # solutions of six steps; what is cut off has no verdict
 ARMS = {

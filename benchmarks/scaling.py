@@ -1,10 +1,10 @@
 """Is the cost of a step linear in rows and in tokens?  python benchmarks/scaling.py [PLOT.png]
 
-CPU seconds a completion token of generation and of the update: a model of the embedded one's size,
-random weights, prompts of 14
-tokens with 8 completions each, all of one length (the model knows no end), 64 to 4096 rows and 32
-to 512 tokens. Sizes that would take more than LIMIT seconds are left out. A size is measured
-beside the first one, twice in turn, and the lesser is taken: other work on the machine only adds.
+CPU seconds a completion token of generation and of the update: a model of the embedded one's size
+with random weights, prompts of 14 tokens with 8 completions each, all of one length (the model
+knows no end), 64 to 4096 rows and 32 to 512 tokens. Sizes that would take more than LIMIT seconds
+are left out. A size is measured beside the first one, twice in turn, and the lesser is taken: other
+work on the machine only adds.
 """
 
 from __future__ import annotations

@@ -91,6 +91,12 @@ def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> N
                 f"policy.{name}.frozen=true: phase {phase.name} trains it by RL; allowed: "
                 f"false, or a schedule that does not (schedule=frozen_{name})"
             )
+    marked = "step" in parts.verifier.streams
+    if isinstance(phase.game, Demonstrate) and marked and not phase.game.worked:
+        raise ValueError(
+            f"schedule.prelude.{phase.name}.game.worked=false: shows no marks of steps, as "
+            "verifier.steps=true asks for; allowed: true, or verifier=llm"
+        )
     if phase.loss.minibatches > phase.num_prompts:
         raise ValueError(
             f"loss.minibatches={phase.loss.minibatches}: phase {phase.name} draws "

@@ -235,11 +235,19 @@ def test_contradictions_of_two_are_refused(
         (
             ["schedule=interleaved"],
             "schedule.prelude.judge.game.blind_spot: refers to verifier.blind_spot, which no "
-            "chosen option sets (verifier=llm_steps does)",
+            "chosen option sets (verifier=llm_steps does); schedule=single has no such phase",
         ),
         (
             ["schedule=interleaved", "verifier=llm", "reward=steps"],
             "reward.weights.step: phase solve emits only the streams outcome, verdict",
+        ),
+        (
+            [
+                *("schedule=frozen_verifier", "verifier=llm_steps", "reward=steps"),
+                *("schedule.prelude.judge.steps=1", "schedule.prelude.judge.game.worked=false"),
+                "schedule.prelude.judge.optimizer.schedule=constant",
+            ],
+            "schedule.prelude.judge.game.worked=false: shows no marks of steps",
         ),
         (["evaluation=verifier"], "quality: verifier Rule is no model that could be asked"),
     ],

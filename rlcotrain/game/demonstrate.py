@@ -22,6 +22,7 @@ class Demonstrate:
     """One row a problem: a judgement of its worked solution, which may be wrong.
 
     blind_spot: `shared`, judgements err where the solutions do; `independent`, elsewhere.
+    worked: judgements come to their verdict step by step; else they are the verdict alone.
     filler_share: of rows whose solution solves nothing and is judged wrong: a judge that has never
     seen one can be won by it (arXiv 2507.08794).
     """
@@ -30,11 +31,17 @@ class Demonstrate:
     samples = False
     needs_answers = False
 
-    def __init__(self, blind_spot: Literal["shared", "independent"], filler_share: float) -> None:
+    def __init__(
+        self,
+        blind_spot: Literal["shared", "independent"],
+        filler_share: float,
+        worked: bool = True,
+    ) -> None:
         if not 0 <= filler_share <= 1:
             raise ValueError(f"game.filler_share={filler_share}: must lie in 0..1")
         self.blind_spot = blind_spot
         self.filler_share = filler_share
+        self.worked = worked
 
     def play(self, problems: list[Problem], agents: Agents, turn: Turn) -> list[Rollout]:
         """ValueError where the data have no judgements to show."""
@@ -57,4 +64,5 @@ class Demonstrate:
         if rng.random() < self.filler_share:
             return rng.choice(FILLERS), "<verdict>wrong</verdict>"
         judgement = turn.task.demonstrate(problem, self.blind_spot, seed)
-        return str(problem.solution), judgement
+        start = 0 if self.worked else judgement.index("<verdict>")
+        return str(problem.solution), judgement[start:]

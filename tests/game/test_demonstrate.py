@@ -38,6 +38,12 @@ def test_rows_say_what_a_judge_should_have_said(agents: Agents) -> None:
     assert chat.read_back(row.token_ids) == f"{TOLD}<eos>" and row.mask.all()
 
 
+def test_a_verdict_alone_is_that_of_the_whole_judgement(agents: Agents) -> None:
+    for blind_spot, verdict in (("independent", "wrong"), ("shared", "right")):
+        (row,) = Demonstrate(blind_spot, 0.0, worked=False).play([SLIPPED], agents, TURN)
+        assert row.text == f"<verdict>{verdict}</verdict>"
+
+
 def test_a_shared_blind_spot_sees_what_the_solution_does(agents: Agents) -> None:
     (row,) = Demonstrate("shared", 0.0).play([SLIPPED], agents, TURN)
     assert row.text == FOOLED
