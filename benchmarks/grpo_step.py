@@ -103,7 +103,7 @@ def imitated(folder: Path) -> Path:
     torch.manual_seed(0)
     config = Qwen3Config(
         **SIZES,
-        **{"vocab_size": len(names), "max_position_embeddings": 256, "tie_word_embeddings": True},
+        **{"vocab_size": len(names), "max_position_embeddings": 1024, "tie_word_embeddings": True},
         **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
     )
     blank = folder / "blank"
