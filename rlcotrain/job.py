@@ -73,8 +73,11 @@ def _lead(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> float:
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
             with _accounted(config, folder):
                 result = _train(cfg, parts, folder, ranks)
-        elif tracking["uri"] is not None and tracking["live"]:
-            _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
+        else:
+            if cfg.profile:
+                say("profile=true: this run has ended before; a new folder= has one to watch")
+            if tracking["uri"] is not None and tracking["live"]:
+                _lacks(folder, deliver(folder, SECONDS_TO_DELIVER))
     _tell(result, folder, tracking)
     return float(result["accuracy"]["final"]["sampled"]["mean"])
 

@@ -49,6 +49,14 @@ def test_a_watch_changes_no_number_and_no_signature(folders: tuple[Path, Path]) 
     assert not (plain / "profile.json").exists()
 
 
+def test_a_run_that_has_ended_says_that_nothing_is_watched(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(compose(folders[0].parent, *WORDS, "profile=true"), folders[0])
+    assert "profile=true: this run has ended before" in capsys.readouterr().err
+    assert not (folders[0] / "profile.json").exists()
+
+
 def test_every_part_of_a_step_has_its_line(folders: tuple[Path, Path]) -> None:
     found = profile(folders[1])
     assert (found["peak_tflops"], found["device"], found["threads"]) == (0.5, "cpu", 1)
