@@ -88,9 +88,9 @@ def test_a_path_without_a_model_is_named(path: str) -> None:
 
 
 def test_a_text_longer_than_the_model_was_made_for_is_named(qwen: Path) -> None:
-    pretrained(qwen, max_length=256).load(0)
-    with pytest.raises(ValueError, match=r"^model\.max_length=257: .* was made for at most 256"):
-        pretrained(qwen, max_length=257).load(0)
+    pretrained(qwen, max_length=4096).load(0)
+    with pytest.raises(ValueError, match=r"^model\.max_length=4097: .* was made for at most 4096"):
+        pretrained(qwen, max_length=4097).load(0)
 
 
 def test_a_missing_chat_template_is_named_before_weights_are_read(
