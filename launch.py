@@ -78,13 +78,15 @@ def _without(unknown: str) -> DictConfig:
             try:  # a border: the user's words
                 return hydra.compose("config", overrides, return_hydra_config=True)
             except ConfigCompositionException as error:
+                if not overrides:
+                    raise
                 another = re.match(r"Could not override '([\w.@/]+)'", str(error))
                 left = [
                     word
                     for word in overrides
                     if another and not word.lstrip("+~").startswith(another[1])
                 ]
-                overrides = left if len(left) < len(overrides) else []
+                overrides = left if another and len(left) < len(overrides) else overrides[:-1]
 
 
 def _refuse_what_is_for_sweeps(detach: object) -> None:

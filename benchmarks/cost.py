@@ -12,6 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, STEPS = 4, 10
@@ -28,6 +29,7 @@ ARMS = {
     "co-trained 5:2, marks, cut": [*MARKS, BOTH, CUT],
     "co-trained 5:2, marks": [*MARKS, BOTH],
 }
+SAID = "solve/verifier"
 BARE = [
     *("~experiment", "name=cost", "tracking=none", "export=false", f"schedule.steps={STEPS}"),
     *("evaluation.num_problems=1", "evaluation.between_problems=1", "checkpoint.every=100000"),
@@ -65,16 +67,17 @@ def cost(arm: str, number: int, folder: Path) -> Cost:
         if f"/{key}".endswith("/time/cpu")
     ]
     solved = [line for line in lines if line["phase"] == "solve"]
+    judged = [line for line in solved if f"{SAID}/length_mean" in line]
+    assert len(judged) == (0 if arm == "single" else len(solved))
 
-    def mean(*names: str) -> float:
-        return sum(line.get(name, 0.0) for line in solved for name in names) / len(solved)
+    def mean(among: list[dict[str, Any]], *names: str) -> float:
+        return sum(line[name] for line in among for name in names) / max(len(among), 1)
 
-    said = "solve/verifier"
     return Cost(
         seconds=sum(seconds) / STEPS,
-        solution=mean("generator/length_mean"),
-        judgement=mean(f"{said}/length_mean"),
-        unread=mean(f"{said}/missing_fraction", f"{said}/unparsable_fraction"),
+        solution=mean(solved, "generator/length_mean"),
+        judgement=mean(judged, f"{SAID}/length_mean"),
+        unread=mean(judged, f"{SAID}/missing_fraction", f"{SAID}/unparsable_fraction"),
     )
 
 

@@ -18,5 +18,6 @@ def head_logits(model: PreTrainedModel, hidden_NH: torch.Tensor) -> torch.Tensor
     """
     with torch.autocast(hidden_NH.device.type, enabled=False):
         logits: torch.Tensor = model.get_output_embeddings()(hidden_NH.float())
-    cap = getattr(model.config, "final_logit_softcapping", None)
+    config = model.config.get_text_config(decoder=True)
+    cap = getattr(config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)

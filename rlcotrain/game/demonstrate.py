@@ -17,6 +17,8 @@ FILLERS = (
     "I am sure.",
 )
 
+VERDICT = "<verdict>"
+
 
 class Demonstrate:
     """One row a problem: a judgement of its worked solution, which may be wrong.
@@ -32,10 +34,7 @@ class Demonstrate:
     needs_answers = False
 
     def __init__(
-        self,
-        blind_spot: Literal["shared", "independent"],
-        filler_share: float,
-        worked: bool = True,
+        self, blind_spot: Literal["shared", "independent"], filler_share: float, worked: bool
     ) -> None:
         if not 0 <= filler_share <= 1:
             raise ValueError(f"game.filler_share={filler_share}: must lie in 0..1")
@@ -62,7 +61,9 @@ class Demonstrate:
         seed = derive_seed(turn.seed, turn.step, position)
         rng = Random(derive_seed(seed, "filler"))
         if rng.random() < self.filler_share:
-            return rng.choice(FILLERS), "<verdict>wrong</verdict>"
+            return rng.choice(FILLERS), f"{VERDICT}wrong</verdict>"
         judgement = turn.task.demonstrate(problem, self.blind_spot, seed)
-        start = 0 if self.worked else judgement.index("<verdict>")
-        return str(problem.solution), judgement[start:]
+        if not self.worked:
+            assert VERDICT in judgement, "a judgement ends in one"
+            judgement = judgement[judgement.index(VERDICT) :]
+        return str(problem.solution), judgement

@@ -125,21 +125,22 @@ class Pretrained:
 
     def load(self, seed: int) -> tuple[PreTrainedModel, Chat]:
         """Weights on the CPU. Raises ValueError if `path` holds no model that could be used."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         _show_no_bars()
         where = self._folder() or self.name
         tokenizer = AutoTokenizer.from_pretrained(where)
         if self.chat == "template" and not tokenizer.chat_template:
             raise ValueError(f"model.chat=template: {where} has no chat template; use chat=raw")
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, self.dtype), attn_implementation="sdpa"
-        )
-        positions = getattr(model.config, "max_position_embeddings", None)
+        config = AutoConfig.from_pretrained(where).get_text_config(decoder=True)
+        positions = getattr(config, "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
             raise ValueError(
                 f"model.max_length={self.max_length}: {where} was made for at most {positions}"
             )
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            where, dtype=getattr(torch, self.dtype), attn_implementation="sdpa"
+        )
         if self.dtype != "float32":
             _widen_head(model)
         if self.lora is not None:

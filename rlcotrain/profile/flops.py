@@ -94,7 +94,9 @@ def weights_of(model: Any) -> Weights:
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second of a large matrix product, the best of some."""
     size = SIZE[device.type]
-    left = torch.ones(size, size, device=device, dtype=dtype)
+    # Of equal numbers a GPU multiplies more a second. A run's own draws are left alone.
+    draws = torch.Generator(device).manual_seed(0)
+    left = torch.randn(size, size, device=device, dtype=dtype, generator=draws)
     best = float("inf")
     for _ in range(TRIES):
         began = perf_counter()

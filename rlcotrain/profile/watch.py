@@ -42,9 +42,9 @@ class Profile:
     """Watches a run: seconds, tokens and operations of its parts, and a trace of two steps.
 
     Writes profile.json, profile.md and trace.json.gz into the run folder when the watch ends,
-    however it ends. On a CPU the peak of memory is that before the trace. peak_tflops: what
-    utilization is a share of; None: the speed of a matrix product that is timed now, in the run's
-    own number format.
+    however it ends. A trace on a CPU takes memory itself: the peak is that before it, and is named
+    so. peak_tflops: what utilization is a share of; None: the speed of a matrix product that is
+    timed now, in the run's own number format.
     """
 
     def __init__(self, run: Run, hardware: Hardware, peak_tflops: float | None) -> None:
@@ -162,8 +162,11 @@ class Profile:
 
     def _end(self) -> None:
         self._end_trace()
-        peak = peak_memory_gib() if self._peak is None else self._peak
-        machine = {**self._machine, "peak_memory_gib": peak}
+        if self._peak is None:
+            peak = {"peak_memory_gib": peak_memory_gib()}
+        else:
+            peak = {"peak_memory_before_trace_gib": self._peak}
+        machine = {**self._machine, **peak}
         write(self.run.record.folder, self._counted, machine)
 
     def _generated(

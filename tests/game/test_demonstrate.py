@@ -31,7 +31,7 @@ def agents() -> Agents:
 
 
 def test_rows_say_what_a_judge_should_have_said(agents: Agents) -> None:
-    (row,) = Demonstrate("independent", 0.0).play([SLIPPED], agents, TURN)
+    (row,) = Demonstrate("independent", 0.0, worked=True).play([SLIPPED], agents, TURN)
     assert (row.role, row.policy, row.text) == ("verifier", "verifier", TOLD)
     chat = agents.policies["verifier"].chat
     assert chat.read_back(row.prompt_ids) == f"7+8+1?{SLIPPED.solution}"
@@ -45,12 +45,12 @@ def test_a_verdict_alone_is_that_of_the_whole_judgement(agents: Agents) -> None:
 
 
 def test_a_shared_blind_spot_sees_what_the_solution_does(agents: Agents) -> None:
-    (row,) = Demonstrate("shared", 0.0).play([SLIPPED], agents, TURN)
+    (row,) = Demonstrate("shared", 0.0, worked=True).play([SLIPPED], agents, TURN)
     assert row.text == FOOLED
 
 
 def test_a_judgement_follows_from_seed_step_and_place(agents: Agents) -> None:
-    noisy, game = chains(judge_slip_rate=0.5), Demonstrate("independent", 0.0)
+    noisy, game = chains(judge_slip_rate=0.5), Demonstrate("independent", 0.0, worked=True)
     problems = [SLIPPED] * 8
 
     def said(**changes: int) -> list[str]:
@@ -64,12 +64,12 @@ def test_a_judgement_follows_from_seed_step_and_place(agents: Agents) -> None:
 def test_data_without_judgements_are_refused(agents: Agents) -> None:
     plain = Finite("sums", Wording(), [SLIPPED], [replace(SLIPPED, id="p/1")], 0, {})
     with pytest.raises(ValueError, match=r"'sums' has no demonstrations of judging"):
-        Demonstrate("shared", 0.0).play([SLIPPED], agents, turn(task=plain))
+        Demonstrate("shared", 0.0, worked=True).play([SLIPPED], agents, turn(task=plain))
 
 
 def test_what_solves_nothing_is_judged_wrong_at_its_share(agents: Agents) -> None:
     """A quarter of 400: the deviation is about 9."""
-    rows = Demonstrate("independent", 0.25).play([SLIPPED] * 400, agents, TURN)
+    rows = Demonstrate("independent", 0.25, worked=True).play([SLIPPED] * 400, agents, TURN)
     fillers = [row for row in rows if row.text == "<verdict>wrong</verdict>"]
     assert len(fillers) == pytest.approx(100, abs=36)
     assert {row.text for row in rows} == {TOLD, "<verdict>wrong</verdict>"}
@@ -80,4 +80,4 @@ def test_what_solves_nothing_is_judged_wrong_at_its_share(agents: Agents) -> Non
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_out_of_range_is_named(share: float) -> None:
     with pytest.raises(ValueError, match=rf"game\.filler_share={share}: must lie in 0\.\.1"):
-        Demonstrate("shared", share)
+        Demonstrate("shared", share, worked=True)

@@ -56,8 +56,8 @@ def test_what_is_read_as_it_reads_itself_is_supported(kind: str, changes: dict[s
 @pytest.mark.parametrize(
     ("kind", "changes", "words"),
     [
-        ("granite", {"logits_scaling": 2.0}, "GraniteForCausalLM changes its logits"),
-        ("cohere", {"logit_scale": 0.0625}, "CohereForCausalLM changes its logits"),
+        ("granite", {"logits_scaling": 2.0}, "granite changes its logits"),
+        ("cohere", {"logit_scale": 0.0625}, "cohere changes its logits"),
         ("mistral", {"sliding_window": 32}, "layers that do not see all tokens"),
         (
             "qwen3",
@@ -77,14 +77,51 @@ def test_what_is_read_as_it_reads_itself_is_supported(kind: str, changes: dict[s
                 **{"layer_types": ["full_attention"] * 2, "head_dim": 8},
                 **{"num_local_experts": 2, "num_experts_per_tok": 1},
             },
-            "GptOssForCausalLM reads texts that begin alike otherwise",
+            "gpt_oss reads texts that begin alike otherwise",
         ),
-        ("opt", {"word_embed_proj_dim": 16, "ffn_dim": 16}, "OPTForCausalLM is no decoder of"),
+        (
+            "deepseek_v3",
+            {
+                **{"kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 8, "v_head_dim": 4},
+                **{"qk_nope_head_dim": 8, "n_routed_experts": 2, "num_experts_per_tok": 1},
+                **{"n_group": 1, "topk_group": 1, "moe_intermediate_size": 8},
+                **{"num_key_value_heads": 2, "first_k_dense_replace": 2},
+            },
+            "deepseek_v3 is no decoder of the usual kind",
+        ),
+        ("opt", {"word_embed_proj_dim": 16, "ffn_dim": 16}, "opt is no decoder of"),
     ],
 )
 def test_what_reads_otherwise_is_refused(kind: str, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         check_supported(made(kind, **changes))
+
+
+def test_a_window_below_the_top_of_a_configuration_is_found() -> None:
+    """Models of several kinds of input keep what is said of texts one level deeper."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    text = {**SIZES, "head_dim": 8, "sliding_window": 16}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    vision |= {"num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+    config = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision)
+    model = AutoModelForCausalLM.from_config(config)
+    assert getattr(model.config, "sliding_window", None) is None
+    with pytest.raises(ValueError, match="layers that do not see all tokens"):
+        check_supported(model)
+
+
+def test_an_output_layer_of_zeros_is_one() -> None:
+    model = made("llama")
+    torch.nn.init.zeros_(model.lm_head.weight)
+    check_supported(model)
+
+
+def test_weights_that_are_no_numbers_are_named() -> None:
+    model = made("llama")
+    torch.nn.init.constant_(model.model.norm.weight, torch.nan)
+    with pytest.raises(ValueError, match="model: llama has weights of which logits come that are"):
+        check_supported(model)
 
 
 def test_attention_that_adds_masks_to_scores_is_refused() -> None:

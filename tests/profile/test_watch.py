@@ -60,7 +60,7 @@ def test_a_run_that_has_ended_says_that_nothing_is_watched(
 def test_every_part_of_a_step_has_its_line(folders: tuple[Path, Path]) -> None:
     found = profile(folders[1])
     assert (found["peak_tflops"], found["device"], found["threads"]) == (0.5, "cpu", 1)
-    assert found["peak_memory_gib"] > 0 and found["matrix_product_tflops"] > 0
+    assert found["peak_memory_before_trace_gib"] > 0 and found["matrix_product_tflops"] > 0
     parts = {name: {row["part"]: row for row in rows} for name, rows in found["parts"].items()}
     assert set(parts) == {"evaluation", "solve", "checkpoint"}
     inside = ("collate", "forward", "loss", "backward", "optimizer", "other")
