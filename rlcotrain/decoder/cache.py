@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "rlcotrain_one_query"
-# What is read of a line is a multiple of this many slots.
+# What is read of a line are those slots that prompts took, and multiples of this many behind them.
 ROOM = 16
 
 
@@ -33,7 +33,7 @@ class LineCache:
         tokens: behind the longest, for which there is room from the beginning (`at_once`).
         """
         self.lines, self.length, self.most = len(lengths_B), int(lengths_B.max()), most
-        self._least = self.length + tokens
+        self._prompts, self._least = self.length, self.length + tokens
         slots = torch.arange(self._room, device=lengths_B.device)
         self._seen = lengths_B.new_zeros((most, len(slots)), dtype=torch.bool)
         self._seen[: self.lines] = slots < lengths_B[:, None]
@@ -103,13 +103,13 @@ class LineCache:
             self.keep(torch.arange(self.lines, device=self._seen.device), self.most)
         self._seen[:, self.length] = True
         self.length += 1
-        return self._seen[: self.lines, : _whole(self.length)]
+        return self._seen[: self.lines, : self._whole(self.length)]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the newest slot of a layer; returns what is read of it."""
-        newest, slots = self.length - 1, _whole(self.length)
+        newest, slots = self.length - 1, self._whole(self.length)
         keys, values = (
             held[layer_idx][: self.lines, :, :slots] for held in (self._keys, self._values)
         )
@@ -118,7 +118,10 @@ class LineCache:
 
     @property
     def _room(self) -> int:
-        return _whole(max(self.length + 1, self._least))
+        return self._whole(max(self.length + 1, self._least))
+
+    def _whole(self, slots: int) -> int:
+        return self._prompts + -(-(slots - self._prompts) // ROOM) * ROOM
 
 
 def at_once(device: torch.device, tokens: int) -> int:
@@ -129,10 +132,6 @@ def at_once(device: torch.device, tokens: int) -> int:
     fit nothing later.
     """
     return 0 if device.type == "cpu" else tokens
-
-
-def _whole(slots: int) -> int:
-    return -(-slots // ROOM) * ROOM
 
 
 def _attended(states: torch.Tensor) -> torch.dtype:

@@ -20,7 +20,7 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order(tokens: int) -> None:
     assert (cache.lines, cache.length, cache.heads) == (3, 4, 3)
     for token in range(ROOM + 2):  # past the first room, where there is no more
         mask = cache.step()
-        assert mask.shape[1] == (ROOM if 5 + token <= ROOM else 2 * ROOM)
+        assert mask.shape[1] == 4 + (ROOM if token < ROOM else 2 * ROOM)
         empty = [False] * (mask.shape[1] - 5 - token)  # of the room: nothing a product may read
         assert mask.tolist() == [
             [*seen[line].tolist(), *[True] * (token + 1), *empty] for line in (1, 0, 1)
@@ -31,7 +31,7 @@ def test_a_cache_grows_forks_and_keeps_lines_in_any_order(tokens: int) -> None:
             assert keys.shape == values.shape == (3, 3, mask.shape[1], 5)
             assert not keys[:, :, 5 + token :].any() and not values[:, :, 5 + token :].any()
     for held in (*cache._keys, *cache._values):  # no more than was to be, however often it is made
-        assert held.shape == (4, 3, 2 * ROOM, 5)
+        assert held.shape == (4, 3, 4 + 2 * ROOM, 5)
     cache.fork(torch.tensor([2, 1]), torch.tensor([0, 3]), lines=4)  # over a line, and a new one
     mask = cache.step()
     assert mask.sum(-1).tolist() == [2 + ROOM + 3, 4 + ROOM + 3, 2 + ROOM + 3, 4 + ROOM + 3]
