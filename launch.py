@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 CONF = Path(__file__).parent / "conf"
 # What a user can cause: these end with one line. Anything else is our bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
+UNKNOWN = re.compile(r"Could not override '([\w.@/]+)'")  # as Hydra says it
 DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -50,7 +51,7 @@ def explain(error: BaseException) -> str:
     ):
         error = error.__cause__  # what our own code, or a type, said
     line = " ".join(str(error).split()).partition(" Config search path:")[0]
-    if unknown := re.match(r"Could not override '([\w.@/]+)'", line):
+    if unknown := UNKNOWN.match(line):
         # The key itself may lie deeper than the override, as in reward.weights={typo: 1}.
         key = getattr(error.__cause__, "full_key", None) or unknown[1]
         parent, _, _ = key.rpartition(".")
@@ -80,13 +81,10 @@ def _without(unknown: str) -> DictConfig:
             except ConfigCompositionException as error:
                 if not overrides:
                     raise
-                another = re.match(r"Could not override '([\w.@/]+)'", str(error))
-                left = [
-                    word
-                    for word in overrides
-                    if another and not word.lstrip("+~").startswith(another[1])
-                ]
-                overrides = left if another and len(left) < len(overrides) else overrides[:-1]
+                another = UNKNOWN.match(str(error))
+                wrong = [w for w in overrides if another and w.lstrip("+~").startswith(another[1])]
+                wrong = wrong or overrides[-1:]
+                overrides = [word for word in overrides if word not in wrong]
 
 
 def _refuse_what_is_for_sweeps(detach: object) -> None:

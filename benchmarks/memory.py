@@ -76,32 +76,17 @@ def child(model: str, rows: int, tokens: int, *words: str) -> None:
 
 
 def policy(sizes: dict[str, int], words: tuple[str, ...]) -> Policy:
-    """A Qwen3 of random weights and these sizes, through the door that real models take."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    from rlcotrain.model.chat import Chat
     from rlcotrain.model.policy import Policy
-    from rlcotrain.model.source import byte_tokenizer, with_lora
-    from tests.model.tiny import hardware, optimizer
+    from tests.model.tiny import Sized, hardware, optimizer
 
-    class Sized:
-        gradient_checkpointing = "checkpointing" in words
-
-        def load(self, seed: int) -> Any:
-            config = Qwen3Config(
-                **sizes,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                head_dim=sizes["hidden_size"] // 4,
-                tie_word_embeddings=False,
-            )
-            made = Qwen3ForCausalLM(config)
-            if "lora" in words:
-                made = with_lora(made, {"r": 16, "target_modules": "all-linear"}, seed)
-            return made, Chat(byte_tokenizer([]), "raw", [1], 4096)
-
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    model: Any = Sized(
+        "checkpointing" in words,
+        "lora" in words,
+        **{**sizes, **heads, "head_dim": sizes["hidden_size"] // 4, "tie_word_embeddings": False},
+    )
     machine = hardware(micro_batch_tokens=BUDGET, logprob_chunk=CHUNK)
-    return Policy("generator", Sized(), optimizer(), machine, seed=0)  # type: ignore[arg-type]
+    return Policy("generator", model, optimizer(), machine, seed=0)
 
 
 def rows_of(count: int, tokens: int) -> list[Rollout]:

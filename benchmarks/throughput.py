@@ -24,13 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # not installed
 
 from rlcotrain.engine.transformers_engine import Speaker, TransformersEngine
 from rlcotrain.hardware import Hardware, peak_memory_gib
-from rlcotrain.model.chat import Chat
 from rlcotrain.model.policy import Policy
-from rlcotrain.model.source import byte_tokenizer
 from rlcotrain.profile.flops import Work, peak_flops, weights_of
 from rlcotrain.types import Rollout, Sampling
 from tests.loss.composed import composed
-from tests.model.tiny import hardware, optimizer, with_advantages
+from tests.model.tiny import Sized, hardware, optimizer, with_advantages
 from tests.rows import spoken
 
 T = TypeVar("T")
@@ -81,20 +79,6 @@ class Step:
         return weights.forward(work) + weights.backward(work)
 
 
-class Sized:
-    """A Qwen3 of these sizes with random weights, through the door that real models take."""
-
-    def __init__(self, sizes: dict[str, int], checkpointing: bool) -> None:
-        self.sizes, self.gradient_checkpointing = sizes, checkpointing
-
-    def load(self, seed: int) -> tuple[Any, Chat]:
-        from transformers import Qwen3Config, Qwen3ForCausalLM
-
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(Qwen3Config(**self.sizes, tie_word_embeddings=True))
-        return model, Chat(byte_tokenizer([]), "raw", [1], 4096)
-
-
 def main(small: bool) -> None:
     """Print a line for generation and a line for each way to update."""
     step = Step(4, 4, 16, 32) if small else Step(64, 8, 128, 512)
@@ -103,7 +87,7 @@ def main(small: bool) -> None:
     for arm, (changes, checkpointing) in ARMS.items():
         machine = hardware(**device, **changes, dtype="bfloat16")
         machine.prepare()
-        model: Any = Sized(sizes, checkpointing)
+        model: Any = Sized(checkpointing, **sizes, tie_word_embeddings=True)
         learner = Policy("generator", model, optimizer(lr=1e-6), machine, seed=0)
         if not rows:
             print(f"{sum(p.numel() for p in learner.module.parameters()):,} parameters")

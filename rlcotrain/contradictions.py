@@ -94,7 +94,7 @@ def _refuse_training(phase: Phase, parts: Parts, config: Mapping[str, Any]) -> N
     marked = "step" in parts.verifier.streams
     if isinstance(phase.game, Demonstrate) and marked and not phase.game.worked:
         raise ValueError(
-            f"schedule.prelude.{phase.name}.game.worked=false: shows no marks of steps, as "
+            f"game.worked=false: phase {phase.name} shows no marks of steps, as "
             "verifier.steps=true asks for; allowed: true, or verifier=llm"
         )
     if phase.loss.minibatches > phase.num_prompts:

@@ -247,7 +247,7 @@ def test_contradictions_of_two_are_refused(
                 *("schedule.prelude.judge.steps=1", "schedule.prelude.judge.game.worked=false"),
                 "schedule.prelude.judge.optimizer.schedule=constant",
             ],
-            "schedule.prelude.judge.game.worked=false: shows no marks of steps",
+            "game.worked=false: phase judge shows no marks of steps",
         ),
         (["evaluation=verifier"], "quality: verifier Rule is no model that could be asked"),
     ],

@@ -30,15 +30,15 @@ def is_plain(model: PreTrainedModel) -> bool:
     """Whether the model's own layers do what is done here, in float32 and nothing else."""
     decoder = model.get_decoder()
     return (
-        model.config.model_type in PLAIN
+        model.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and model.config.model_type in PLAIN
         and model.config.hidden_act == "silu"
         and all(
             type(part) is torch.nn.Linear for layer in decoder.layers for part in _products(layer)
         )
         and not any(map(_is_altered, decoder.modules()))
         and {p.dtype for p in decoder.parameters()} == {torch.float32}
-        and model.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
     )
 
 

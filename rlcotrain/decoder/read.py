@@ -83,7 +83,7 @@ def read_prompts(
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     cache = LineCache(lengths, most, at_once(device, tokens))
     most_nodes = max(TOGETHER, *map(len, prompts))
-    groups = families(prompts)
+    plain, groups = is_plain(model), families(prompts)
     tries = [grow([prompts[i] for i in group], most_nodes) for group in groups]
     last: dict[int, torch.Tensor] = {}
     starts: dict[int, int] = {}  # how many tokens of each are in its tree
@@ -95,7 +95,7 @@ def read_prompts(
             for i, path in zip(groups[c], tries[c].paths, strict=True)
         ]
         ends = torch.tensor([path[-1] for _, path in stands], device=device)
-        hidden, keys, values = _read_ends(model, [tries[c] for c in part], ends)
+        hidden, keys, values = _read_ends(model, [tries[c] for c in part], ends, plain)
         for (i, path), state in zip(stands, hidden, strict=True):
             starts[i], last[i] = len(path), state
         line_N, slot_N, node_N = (
@@ -115,10 +115,12 @@ def read_prompts(
     return torch.stack([last[i] for i in range(len(prompts))]), cache
 
 
-def _read_ends(model: PreTrainedModel, tries: Sequence[Trie], ends_B: torch.Tensor) -> Read:
+def _read_ends(
+    model: PreTrainedModel, tries: Sequence[Trie], ends_B: torch.Tensor, plain: bool
+) -> Read:
     """What `read_tries` gives, but hidden states [B, H] of some nodes alone, counted through all
     trees with their padding."""
-    if is_plain(model):
+    if plain:
         return read_ends(model, *_side_by_side(tries, model.device), ends_B)
     hidden, keys, values = read_tries(model, tries, model.device)
     return hidden.flatten(0, 1)[ends_B], keys, values

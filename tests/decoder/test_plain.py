@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rlcotrain.decoder.cache import LineCache, one_query
-from rlcotrain.decoder.plain import PLAIN, is_plain, read_ends, step
-from rlcotrain.decoder.read import read_tries
+from rlcotrain.decoder.plain import PLAIN, is_plain, read_ends
+from rlcotrain.decoder.read import read_next, read_tries
 from rlcotrain.decoder.trie import grow
 from tests.model.architectures import write
 from tests.model.tiny import pretrained, tiny
@@ -37,17 +37,9 @@ def read_both_ways(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
         )
     found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     for token_ids in torch.randint(0, 100, (3, 3)):
-        found[0].append(step(model, token_ids, ours.step(), ours))
-        mask = theirs.step()
+        found[0].append(read_next(model, token_ids, ours, plain=True))
         with one_query(model):
-            output = model.get_decoder()(
-                input_ids=token_ids[:, None],
-                attention_mask=torch.where(mask, 0.0, -torch.inf)[:, None, None],
-                position_ids=mask.sum(-1, keepdim=True) - 1,
-                past_key_values=theirs,
-                use_cache=True,
-            )
-        found[1].append(output.last_hidden_state[:, 0])
+            found[1].append(read_next(model, token_ids, theirs, plain=False))
     one, other = (torch.stack(states) for states in found)
     return one, other
 

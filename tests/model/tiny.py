@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from rlcotrain.hardware import Hardware
+from rlcotrain.model.chat import Chat
 from rlcotrain.model.optimizer import Optimizer
 from rlcotrain.model.policy import Policy
-from rlcotrain.model.source import Pretrained, Source, Tiny
+from rlcotrain.model.source import Pretrained, Source, Tiny, byte_tokenizer, with_lora
 from rlcotrain.types import Rollout
 from tests.rows import spoken
 
@@ -100,6 +101,23 @@ def optimizer(**changes: Any) -> Optimizer:
 
 # The weights move by exactly minus their gradient.
 PLAIN_DESCENT = optimizer(algorithm="sgd", lr=1.0, max_grad_norm=1e9)
+
+
+class Sized:
+    """A Qwen3 of these sizes with random weights, through the door that real models take; of what
+    it can read, its tokenizer writes bytes."""
+
+    def __init__(self, checkpointing: bool, lora: bool = False, **sizes: Any) -> None:
+        self.gradient_checkpointing, self.lora, self.sizes = checkpointing, lora, sizes
+
+    def load(self, seed: int) -> tuple[Any, Chat]:
+        from transformers import Qwen3Config, Qwen3ForCausalLM
+
+        torch.manual_seed(seed)
+        made = Qwen3ForCausalLM(Qwen3Config(**self.sizes))
+        if self.lora:
+            made = with_lora(made, {"r": 16, "target_modules": "all-linear"}, seed)
+        return made, Chat(byte_tokenizer([]), "raw", [1], 4096)
 
 
 def policy(
