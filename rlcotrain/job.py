@@ -33,6 +33,7 @@ from rlcotrain.run import Run
 from rlcotrain.screen import say
 from rlcotrain.signals import Signals
 from rlcotrain.signature import signature
+from rlcotrain.summary import changes
 from rlcotrain.tracking import Mirror, deliver, resolve, sync_command, ui_command
 from rlcotrain.train import train
 
@@ -227,39 +228,9 @@ def _warn(parts: Parts) -> None:
 
 def _tell(result: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> None:
     """The result, where it lies, and how to look at it."""
-    accuracy = result["accuracy"]
-    for mode in ("sampled", "greedy"):
-        start, final, change = (accuracy[part][mode] for part in ("start", "final", "change"))
-        verdict = (
-            "" if change["low"] > 0 or change["high"] < 0 else "  no change within the interval"
-        )
-        print(
-            f"{mode:8} {_words(start)} -> {_words(final)}   change {change['mean']:+.3f} "
-            f"[{change['low']:+.3f}, {change['high']:+.3f}]{verdict}"
-        )
-    if result.get("verifier") is not None and (words := _verifier_words(result["verifier"])):
-        print(f"verifier {words}")
+    print("\n".join(changes(result)))
     print(f"{result['status']} after {result['steps']} steps, {result['seconds']:.0f} s: {folder}")
     if tracking["uri"] is not None:
         if not tracking["live"]:
             print(f"to deliver it to MLflow: {sync_command(folder)}")
         print(f"to look at it: {ui_command(tracking['uri'])}", flush=True)
-
-
-def _verifier_words(verifier: Mapping[str, Mapping[str, float]]) -> str:
-    """What became of the verifier, sampled, as far as it was measured at both ends."""
-    start, final = verifier["start"], verifier["final"]
-    named = {
-        "contested-step score": "verifier/contested_score/sampled",
-        "accuracy of verdicts": "verifier/accuracy/sampled",
-    }
-    shown = [
-        f"{word} {start[key]:.3f} -> {final[key]:.3f}"
-        for word, key in named.items()
-        if key in start and key in final
-    ]
-    return "   ".join(shown)
-
-
-def _words(interval: Mapping[str, float]) -> str:
-    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

@@ -10,6 +10,7 @@ from rlcotrain.data.dataset import Dataset, LabelledSolution, Levels
 from rlcotrain.data.processbench import ProcessBench
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, Rollout, Sampling, Speakers, Task, Turn, Verdict, Verifier
+from rlcotrain.verdict_intervals import Counts, counts, intervals
 from rlcotrain.verdicts import accepts, verdict_metrics
 
 DRAWS = 1000
@@ -90,14 +91,17 @@ class VerifierQuality:
         }
         self.seed = seed
 
-    def run(self, agents: Speakers, whole: bool) -> dict[str, float]:
+    def run(self, agents: Speakers, whole: bool) -> tuple[dict[str, float], dict[str, Counts]]:
         """`verifier/<metric>/<mode>` over all solutions or the first; the same seeds every time.
 
-        Metrics: those of `verdict_metrics` (right is what has a right final answer),
-        parse_failures (missing or unparsable), canary_accept_rate (what solves nothing and was
-        accepted: should be 0) and, of a verifier that marks steps, `processbench_f1/<task>`.
+        Metrics: those of `verdict_metrics` (right is what has a right final answer), the ends of
+        `intervals` as `<mode>_low` and `<mode>_high`, parse_failures (missing or unparsable),
+        canary_accept_rate (what solves nothing and was accepted: should be 0) and, of a verifier
+        that marks steps, `processbench_f1/<task>`. Beside them, by mode, the `counts` from which
+        changes between two evaluations follow.
         """
         metrics: dict[str, float] = {}
+        found_counts: dict[str, Counts] = {}
         for mode, sampling in self.sampling.items():
             canaries, judged = self._ask(agents, whole, sampling)
             found = verdict_metrics(judged)
@@ -106,9 +110,13 @@ class VerifierQuality:
             accepted = [accepts(_verdict(row)) for row in canaries]
             found["canary_accept_rate"] = sum(accepted) / len(accepted)
             metrics |= {f"verifier/{name}/{mode}": value for name, value in found.items()}
+            found_counts[mode] = counts([j for row in judged if (j := row.judgement) is not None])
+            for name, ends in intervals(found_counts[mode], self.seed).items():
+                metrics[f"verifier/{name}/{mode}_low"] = ends.low
+                metrics[f"verifier/{name}/{mode}_high"] = ends.high
             if self.verifier.steps and judged:
                 metrics |= self._process_scores(judged, mode)
-        return metrics
+        return metrics, found_counts
 
     def _ask(
         self, agents: Speakers, whole: bool, sampling: Sampling
@@ -162,7 +170,7 @@ def as_rollout(solution: LabelledSolution) -> Rollout:
 
 def first_wrong(verdict: Verdict) -> int | None:
     """The first step marked wrong, -1 where none is; None where the judgement cannot be read."""
-    if verdict.status != "ok":
+    if verdict.score is None:
         return None
     return next((i for i, mark in enumerate(verdict.steps) if mark < 0.5), -1)
 

@@ -22,6 +22,7 @@ from rlcotrain.record import Record
 from rlcotrain.reward import Balance, Mix
 from rlcotrain.schedule import Schedule
 from rlcotrain.signals import Signals
+from rlcotrain.verdict_intervals import Counts
 
 
 @dataclass(kw_only=True)
@@ -46,6 +47,8 @@ class Run:
     export: bool = True
     scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # start, final: by mode
     verdicts: dict[str, dict[str, float]] = field(default_factory=dict)  # start, final
+    judged: dict[str, dict[str, Counts]] = field(default_factory=dict)  # start, final: by mode
+    warned: set[str] = field(default_factory=set)  # metrics of a verifier that were warned of
     best: float | None = None
     seconds: float = 0.0  # of earlier lives of this run
     timing: dict[str, float] = field(  # of this life: what is no step and no evaluation
@@ -63,6 +66,7 @@ class Run:
             "policies": {name: policy.state_dict() for name, policy in self.policies.items()},
             "scores": self.scores,
             "verdicts": self.verdicts,
+            "judged": self.judged,
             "best": self.best,
             "seconds": self.elapsed(),
             "offsets": self.record.offsets(),
@@ -88,5 +92,5 @@ class Run:
         for name, policy in self.policies.items():
             policy.load_state_dict(state["policies"][name])
         self.scores, self.verdicts = state["scores"], state["verdicts"]
-        self.best, self.seconds = state["best"], state["seconds"]
+        self.judged, self.best, self.seconds = state["judged"], state["best"], state["seconds"]
         self.agents.sync()

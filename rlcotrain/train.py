@@ -19,7 +19,8 @@ from rlcotrain.schedule import Position
 from rlcotrain.screen import Screen, say
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Rollout
-from rlcotrain.verdicts import LEAST_CONTESTED
+from rlcotrain.verdict_intervals import METRICS, changes
+from rlcotrain.verdicts import faults
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -93,6 +94,7 @@ def _step(run: Run, position: Position) -> dict[str, float]:
     rollouts = _advantages(run, position, rollouts)
     run.buffer.add(rollouts)
     metrics = row_metrics(rollouts, phase.name, phase.train)
+    _warn_of_rollouts(run, metrics, position)
     for name in phase.train:
         metrics |= _learn(run, name, position)
     dropped = run.buffer.clear()
@@ -171,7 +173,7 @@ def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
     whole = moment != "between"
     count = len(evaluation.problems) if whole else evaluation.between_problems
     answers = evaluation.run(run.agents, "generator", count)
-    verdicts = {} if run.quality is None else run.quality.run(run.agents, whole)
+    verdicts, judged = ({}, {}) if run.quality is None else run.quality.run(run.agents, whole)
     metrics = accuracy_metrics(answers) | verdicts
     if run.pass_at_k is not None and moment == "start":
         metrics |= run.pass_at_k.run(run.agents, "generator", run.record.folder)
@@ -179,31 +181,39 @@ def _evaluate(run: Run, done: int, moment: str) -> dict[str, float]:
     run.record.line("evaluate", done, metrics)
     if whole:
         run.scores[moment] = {mode: answer.scores for mode, answer in answers.items()}
-        run.verdicts[moment] = verdicts
+        run.verdicts[moment], run.judged[moment] = verdicts, judged
         shown = {mode: wilson(answer.scores) for mode, answer in answers.items()}
         words = [f"{mode} {i.mean:.3f} [{i.low:.3f}, {i.high:.3f}]" for mode, i in shown.items()]
         if moment == "start":
             _show(run, answers["sampled"].rows[0])
         say(f"held-out accuracy after {done} steps ({count} problems): {', '.join(words)}")
-    _warn_of_marks(run, verdicts, done)
+    for mode in judged:
+        for name, fault in _verdict_faults(run, verdicts, "verifier/", f"/{mode}").items():
+            say(f"warning: after {done} steps, {fault} ({name})")
     return metrics
 
 
-def _warn_of_marks(run: Run, verdicts: Mapping[str, float], done: int) -> None:
-    """Marks that hardly tell wrong steps from right ones of their kind teach a habit, no truth."""
-    score = verdicts.get("verifier/contested_score/sampled")
-    if "step" not in run.mix.streams:
-        return
-    if verdicts.get("verifier/aligned_fraction/sampled", 1.0) < 0.5:
-        say(
-            f"warning: after {done} steps most of the verifier's judgements cannot be read "
-            "(verifier/aligned_fraction): what it marks is hardly ever paid"
-        )
-    if score is not None and score < LEAST_CONTESTED:
-        say(
-            f"warning: after {done} steps the verifier's contested-step score is {score:.2f}, "
-            f"below {LEAST_CONTESTED}: its marks, paid by reward.alpha, are little better than none"
-        )
+def _verdict_faults(
+    run: Run, metrics: Mapping[str, float], prefix: str, suffix: str = ""
+) -> dict[str, str]:
+    """Warnings about the verifier whose metrics are `<prefix><name><suffix>`, by metric."""
+    bare = {
+        key.removeprefix(prefix).removesuffix(suffix): value
+        for key, value in metrics.items()
+        if key.startswith(prefix) and key.endswith(suffix)
+    }
+    found = faults(bare, "step" in run.mix.streams)
+    return {f"{prefix}{name}{suffix}": words for name, words in found.items()}
+
+
+def _warn_of_rollouts(run: Run, metrics: Mapping[str, float], position: Position) -> None:
+    """Say what is wrong with the verifier on a step's solutions, once until it has passed."""
+    phase = position.phase.name
+    own = "verifier/" if "verifier/positive_share" in metrics else f"{phase}/verifier/"
+    found = _verdict_faults(run, metrics, own)
+    for name in sorted(set(found) - run.warned):
+        say(f"warning: in step {position.step} of phase {phase}, {found[name]} ({name})")
+    run.warned = {name for name in run.warned if not name.startswith(own)} | set(found)
 
 
 def _show(run: Run, row: Rollout) -> None:
@@ -211,6 +221,19 @@ def _show(run: Run, row: Rollout) -> None:
     chat = run.policies[row.policy].chat
     say(f"first prompt:     {chat.read_back(row.prompt_ids)!r}")
     say(f"first completion: {chat.read_back(row.token_ids)!r}")
+
+
+def _verifier_result(run: Run) -> dict[str, Any]:
+    """The verifier's metrics at start and end, and their paired changes as `metric/mode`."""
+    start, final = run.judged["start"], run.judged["final"]
+    found = {mode: changes(start[mode], final[mode], run.seed) for mode in start}
+    change = {
+        f"{name}/{mode}": intervals[name].as_dict()
+        for name in METRICS
+        for mode, intervals in found.items()
+        if name in intervals
+    }
+    return {**run.verdicts, "change": change}
 
 
 def _is_best(run: Run, metrics: Mapping[str, float]) -> bool:
@@ -238,7 +261,7 @@ def _result(run: Run) -> dict[str, Any]:
         "seconds": round(run.elapsed(), 1),
         "timing": {name: round(value, 3) for name, value in run.timing.items()},
         "accuracy": summary(run.scores["start"], run.scores["final"]),
-        "verifier": run.verdicts if run.quality is not None else None,
+        "verifier": _verifier_result(run) if run.quality is not None else None,
         "best": {run.checkpoints.metric: run.best},
         "replayed": run.record.replayed,
         "peak_memory_gib": round(peak_memory_gib(), 3),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Messages = tuple[dict[str, str], ...]
 Stop = Literal["stop", "length"]
 GradeStatus = Literal["ok", "no_answer", "unparsable", "timeout", "crashed"]
-VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned"]
+VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned", "contradictory"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,13 +108,14 @@ class StepTruth:
 class Judgement:
     """One model's verdict on a solution, beside what is known of that solution.
 
-    right: by the known answer, None without one; count: of its steps; steps: None where the data
-    cannot tell.
+    right: by the known answer, None without one; count: of its steps; finished: whether it came to
+    its end; steps: None where the data cannot tell.
     """
 
     verdict: Verdict
     right: bool | None
     count: int
+    finished: bool = True
     steps: tuple[StepTruth, ...] | None = None
 
 

@@ -11,8 +11,12 @@ from typing import get_args
 
 from rlcotrain.types import Judgement, Rollout, Verdict, VerdictStatus
 
-# Contested-step score below which marks are little better than none: a run that pays them warns.
+# Beyond these a run warns. Below the contested-step score marks are little better than none.
 LEAST_CONTESTED = 0.2
+LEAST_ALIGNED = 0.5
+MOST_CONTRADICTORY = 0.1
+EXTREME_SHARE = 0.05  # of positive verdicts, from 0 or from 1,
+EXTREME_GAP = 0.2  # where the share of right solutions is so far away
 
 
 def verdict_metrics(rows: Sequence[Rollout]) -> dict[str, float]:
@@ -22,11 +26,41 @@ def verdict_metrics(rows: Sequence[Rollout]) -> dict[str, float]:
     false_positive_rate: wrong solutions that were accepted.
     positive_share: accepted among those that can be read; solutions_right: right among the judged.
     reward_hacking_gap: mean verdict less share of right solutions, where it can be read.
-    aligned_, missing_, unparsable_, misaligned_fraction: judgements by status.
+    aligned_ (status ok), missing_, unparsable_, misaligned_, contradictory_fraction: judgements by
+        status. A contradictory verdict can be read: it counts in the metrics as it stands.
     contested_score, contested_recall, contested_false_flags: see `contested`.
     """
     judgements = [row.judgement for row in rows if row.judgement is not None]
     return {**_statuses(judgements), **_agreement(judgements), **contested(judgements)}
+
+
+def faults(metrics: Mapping[str, float], marks: bool) -> dict[str, str]:
+    """Warnings about a verifier of these `verdict_metrics`, by the metric that shows each.
+
+    marks: whether step marks are a reward, so that their quality matters.
+    """
+    found = {}
+    share, right = (metrics.get(name, 0.5) for name in ("positive_share", "solutions_right"))
+    if min(share, 1 - share) < EXTREME_SHARE and abs(share - right) > EXTREME_GAP:
+        found["positive_share"] = (
+            f"the verifier accepts {share:.0%} of solutions of which {right:.0%} are right"
+        )
+    if (share := metrics.get("contradictory_fraction", 0.0)) > MOST_CONTRADICTORY:
+        found["contradictory_fraction"] = (
+            f"{share:.0%} of the verifier's verdicts contradict their own step marks"
+        )
+    if marks and (share := metrics.get("aligned_fraction", 1.0)) < LEAST_ALIGNED:
+        found["aligned_fraction"] = (
+            f"only {share:.0%} of the verifier's judgements are well-formed: their step marks are "
+            "hardly ever a reward"
+        )
+    score = metrics.get("contested_score")
+    if marks and score is not None and score < LEAST_CONTESTED:
+        found["contested_score"] = (
+            f"the verifier's contested-step score is {score:.2f}, below {LEAST_CONTESTED}: its "
+            "step marks, weighed by reward.alpha, are little better than none"
+        )
+    return found
 
 
 def accepts(verdict: Verdict) -> bool:
@@ -66,7 +100,7 @@ def _flags(judgements: Sequence[Judgement]) -> Mapping[tuple[str, bool], list[bo
     for judgement in judgements:
         marks, steps = judgement.verdict.steps, judgement.steps
         # Without a mark for each, nobody knows which step a mark is about.
-        if judgement.verdict.status == "ok" and steps is not None and len(marks) == len(steps):
+        if judgement.verdict.score is not None and steps is not None and len(marks) == len(steps):
             for mark, step in zip(marks, steps, strict=True):
                 flags[step.kind, step.right].append(mark < 0.5)
     return flags

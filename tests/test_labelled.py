@@ -102,7 +102,7 @@ def quality(**changes: Any) -> VerifierQuality:
 
 def greedy(made: VerifierQuality, judge: Judge) -> dict[str, float]:
     """The greedy metrics by their bare names."""
-    found = made.run(Scripted(judge), whole=True)
+    found, _ = made.run(Scripted(judge), whole=True)
     assert all(name.startswith("verifier/") for name in found)
     names = [name.removeprefix("verifier/") for name in found]
     modes = [name.rpartition("/")[2].partition("_")[0] for name in names]
@@ -208,8 +208,8 @@ def test_a_real_policy_is_asked() -> None:
     speaker = policy()
     agents = Agents({"v": speaker}, {"verifier": "v"}, TransformersEngine(64, 4096))
     made = quality(num_solutions=6, between_solutions=6)
-    found = made.run(agents, whole=True)
-    assert found == made.run(agents, whole=False), "here they are the same"
+    found, _ = made.run(agents, whole=True)
+    assert found == made.run(agents, whole=False)[0], "here they are the same"
     assert found["verifier/accuracy/sampled"] == found["verifier/accuracy/greedy"] == 0.0
     assert found["verifier/parse_failures/greedy"] == 1.0, "random weights say nothing"
 

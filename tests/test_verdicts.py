@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rlcotrain.types import Judgement, Problem, Rollout, StepTruth, Verdict, VerdictStatus
-from rlcotrain.verdicts import verdict_metrics
+from rlcotrain.verdicts import faults, verdict_metrics
 from tests.rows import said
 
 PROBLEM = Problem(id="p", question="1+1?", answer="2")
@@ -57,6 +57,7 @@ def test_the_final_verdict_by_hand() -> None:
             "missing_fraction": 0.0,
             "unparsable_fraction": 0.0,
             "misaligned_fraction": 0.0,
+            "contradictory_fraction": 0.0,
         }
     )
 
@@ -72,6 +73,36 @@ def test_what_cannot_be_read_is_an_error_on_either_side() -> None:
     assert found["reward_hacking_gap"] == 0.0, "over the same two: 1/2 - 1/2"
     assert found["missing_fraction"] == found["unparsable_fraction"] == 0.25
     assert found["aligned_fraction"] == 0.5
+
+
+def test_verdict_metrics_count_a_contradictory_verdict_as_it_stands() -> None:
+    steps = truth("wrap!", "wrap")
+    rows = [row(1, False, (0, 1), steps, status="contradictory"), row(1, True, (1, 1), steps)]
+    found = verdict_metrics(rows)
+    assert found["contradictory_fraction"] == found["aligned_fraction"] == 0.5
+    assert found["false_positive_rate"] == 1.0 and found["accuracy"] == 0.5
+    assert found["contested_recall"] == 0.5, "one of two wrong steps was flagged"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"positive_share": 0.96, "solutions_right": 0.5}, {"positive_share"}),
+        ({"positive_share": 0.96, "solutions_right": 0.9}, set()),  # as many are right
+        ({"positive_share": 0.02, "solutions_right": 0.5}, {"positive_share"}),
+        ({"positive_share": 0.90, "solutions_right": 0.5}, set()),
+        ({"positive_share": 0.99}, {"positive_share"}),  # of solutions that are not known
+        ({"contradictory_fraction": 0.11}, {"contradictory_fraction"}),
+        ({"contradictory_fraction": 0.10}, set()),
+        ({"aligned_fraction": 0.49}, {"aligned_fraction"}),
+        ({"contested_score": 0.19}, {"contested_score"}),
+        ({"contested_score": 0.2, "aligned_fraction": 0.5}, set()),
+        ({}, set()),
+    ],
+)
+def test_faults_of_a_verifier(metrics: dict[str, float], expected: set[str]) -> None:
+    assert set(faults(metrics, marks=True)) == expected
+    assert set(faults(metrics, marks=False)) == expected - {"aligned_fraction", "contested_score"}
 
 
 def test_one_who_is_fooled_shows_in_the_gap() -> None:

@@ -3,12 +3,13 @@
     <step>... right</step><step>... wrong</step><verdict>wrong</verdict>
 
 One block a step of the solution, each ending in its mark, then one verdict and nothing after it.
+The verdict follows from the marks: right where every step is marked right, else wrong.
 """
 
 import re
 from typing import NamedTuple
 
-from rlcotrain.types import Stop, Verdict
+from rlcotrain.types import Stop, Verdict, VerdictStatus
 
 MARKS = {"right": 1.0, "wrong": 0.0}
 TAGS = ("<step>", "</step>", "<verdict>", "</verdict>")
@@ -24,13 +25,15 @@ class Blocks(NamedTuple):
     after: str
 
 
-def read(text: str, stop: Stop, count: int | None) -> Verdict:
+def read(text: str, stop: Stop, count: int | None, finished: bool = True) -> Verdict:
     """The verdict of a judgement on a solution of `count` steps; None: its marks are not read.
 
     status missing: cut at the length limit, or no verdict; unparsable: a second verdict, words
     after it, tags that do not pair, a block without a mark; misaligned: another number of blocks
-    than steps. Only with status ok is there a score, and are there marks; `extracted` is the final
-    verdict wherever that one can be read.
+    than steps; contradictory: the verdict does not follow from the marks. Only with status ok or
+    contradictory are there a score and marks; `extracted` is the final verdict wherever that one
+    can be read. finished: whether the solution came to its end; one that was cut off may be wrong
+    although every step that it has is right.
     """
     if stop == "length":
         return Verdict(score=None, status="missing")
@@ -50,7 +53,9 @@ def read(text: str, stop: Stop, count: int | None) -> Verdict:
         return Verdict(score=None, status="unparsable", extracted=said)
     if len(marks) != count:
         return Verdict(score=None, status="misaligned", extracted=said)
-    return Verdict(score=MARKS[said], steps=clean, extracted=said)
+    follows = MARKS[said] == min(clean, default=MARKS[said]) or (said == "wrong" and not finished)
+    status: VerdictStatus = "ok" if follows else "contradictory"
+    return Verdict(score=MARKS[said], steps=clean, status=status, extracted=said)
 
 
 def format_score(text: str, verdict: Verdict, count: int | None) -> float:

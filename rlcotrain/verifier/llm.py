@@ -35,8 +35,10 @@ class Llm:
     gold_weight: the generator's outcome is gold_weight * grader + (1 - gold_weight) * verdict, so
         0 pays by the verdict alone and reads no known answer for it.
     format_weight: what a well-formed judgement earns beside agreement (gamma, 0.8 in Tango).
-    format: `strict` pays nothing at all unless the whole judgement is well-formed; `graded` pays
-        agreement wherever the verdict can be read, and format by degrees (Tango's code).
+    format: `strict` rewards a judgement only if it is well-formed and its verdict follows from its
+        marks: otherwise the label teaches the marks nothing, and once most solutions are right,
+        "right" whatever the marks are is the cheapest verdict. `graded` rewards agreement wherever
+        the verdict can be read, and format by degrees (Tango's code).
     blind_spot: whose errors demonstrations of judging have: the generator's own (shared) or errors
         of their own (independent).
     """
@@ -70,6 +72,7 @@ class Llm:
         self.steps = steps
         self.gold_weight = gold_weight
         self.format = format
+        self.usable = {"ok"} if format == "strict" else {"ok", "contradictory"}
         self.format_weight = format_weight
         self.blind_spot = blind_spot
         self.sampling = Sampling(temperature=temperature, max_tokens=max_tokens, stop=tuple(stop))
@@ -141,17 +144,18 @@ class Llm:
             verdict=Verdict(score=None, status="missing"),
             right=None if score is None else score >= 0.5,
             count=len(steps),
+            finished=judged.stop == "stop",
             steps=turn.task.truth(judged.problem, steps),
         )
 
     def _read(self, row: Rollout, facts: Judgement) -> Judgement:
         count = facts.count if self.steps else None
-        return replace(facts, verdict=read(row.text, row.stop, count))
+        return replace(facts, verdict=read(row.text, row.stop, count, facts.finished))
 
     def _verdict(self, judged: Rollout, grade: Grade | None, rows: Sequence[Rollout]) -> Verdict:
         """What the judgements of one solution come to: means over those that can be read."""
         verdicts = [row.judgement.verdict for row in rows if row.judgement is not None]
-        clear = [verdict for verdict in verdicts if verdict.status == "ok"]
+        clear = [verdict for verdict in verdicts if verdict.status in self.usable]
         scores = [verdict.score for verdict in clear if verdict.score is not None]
         marks = np.mean([verdict.steps for verdict in clear], axis=0).tolist() if clear else ()
         if self.gold_weight > 0 and grade is None:
@@ -184,7 +188,7 @@ class Llm:
             return row
         if self.format == "strict":
             well_formed = float(verdict.status == "ok")
-            agrees = verdict.score == float(right)
+            agrees = bool(well_formed) and verdict.score == float(right)
         else:
             count = None if not self.steps else row.judgement.count
             well_formed = format_score(row.text, verdict, count)

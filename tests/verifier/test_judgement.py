@@ -88,6 +88,42 @@ def test_another_number_of_blocks_is_misaligned(count: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("marks", "said", "status"),
+    [
+        (("right", "right"), "right", "ok"),
+        (("right", "wrong"), "wrong", "ok"),
+        (("wrong", "wrong"), "wrong", "ok"),
+        (("right", "wrong"), "right", "contradictory"),
+        (("wrong", "wrong"), "right", "contradictory"),
+        (("right", "right"), "wrong", "contradictory"),
+        ((), "right", "ok"),  # no step: nothing to follow from
+        ((), "wrong", "ok"),
+    ],
+)
+def test_read_tells_a_verdict_that_contradicts_its_marks(
+    marks: tuple[str, ...], said: str, status: VerdictStatus
+) -> None:
+    text = "".join(f"<step>{mark}</step>" for mark in marks) + f"<verdict>{said}</verdict>"
+    values = {"right": 1.0, "wrong": 0.0}
+    expected = Verdict(
+        score=values[said],
+        steps=tuple(values[mark] for mark in marks),
+        status=status,
+        extracted=said,
+    )
+    assert read(text, "stop", len(marks)) == expected
+    # Without marks to read there is nothing to contradict.
+    assert read(text, "stop", None).status == "ok"
+
+
+def test_read_lets_an_unfinished_solution_be_wrong_with_every_step_right() -> None:
+    text = "<step>right</step><verdict>wrong</verdict>"
+    assert read(text, "stop", 1, finished=False).status == "ok"
+    accepted = "<step>wrong</step><verdict>right</verdict>"
+    assert read(accepted, "stop", 1, finished=False).status == "contradictory"
+
+
+@pytest.mark.parametrize(
     ("text", "count", "expected"),
     [
         (GOOD, 2, 1.0),

@@ -116,6 +116,28 @@ def test_strict_pays_agreement_and_format_only_for_a_whole_judgement() -> None:
     assert {reward.stream for row in rows for reward in row.rewards} == {"verdict"}
 
 
+RIGHT_DESPITE_A_WRONG_STEP = NO.replace("<verdict>wrong", "<verdict>right")
+
+
+def test_strict_rewards_no_verdict_that_contradicts_its_marks() -> None:
+    verdicts, rows = judged([YES, RIGHT_DESPITE_A_WRONG_STEP], RIGHT)
+    assert paid(rows)[1] == {"correct": 0.0, "format": 0.0}, "although the solution is right"
+    assert rows[1].judgement is not None
+    assert rows[1].judgement.verdict == Verdict(
+        score=1.0, steps=(1.0, 0.0), status="contradictory", extracted="right"
+    )
+    # Its marks are no reward of the generator either.
+    assert (verdicts[0].score, verdicts[0].steps) == (1.0, (1.0, 1.0))
+    verdicts, _ = judged([RIGHT_DESPITE_A_WRONG_STEP], RIGHT)
+    assert verdicts[0] == Verdict(score=None, status="contradictory", grade=verdicts[0].grade)
+
+
+def test_graded_rewards_a_verdict_that_contradicts_its_marks_as_tango_does() -> None:
+    verdicts, rows = judged([YES, RIGHT_DESPITE_A_WRONG_STEP], RIGHT, format="graded")
+    assert paid(rows)[1] == {"correct": 1.0, "format": 0.8}
+    assert (verdicts[0].score, verdicts[0].steps) == (1.0, (1.0, 0.5))
+
+
 def test_graded_pays_agreement_wherever_the_verdict_can_be_read() -> None:
     texts = [YES, NO, SHORT, UNMARKED, YES + "!", "so: " + YES, (YES, "length"), "so: " + SHORT]
     _, rows = judged(texts, RIGHT, format="graded", format_weight=0.5)
