@@ -1,8 +1,11 @@
-"""Does the bare command learn, on every seed?  python benchmarks/learning.py [--seeds 5]
+"""Does the bare command teach both roles, on every seed?  python benchmarks/learning.py [--seeds 5]
 
 Runs `python launch.py seed=N` from nothing, no kept prelude, one after another, each in a process
-of its own, and prints wall time, held-out accuracy before and after with 95 % intervals, and the
-verifier's contested-step score.
+of its own. Prints wall time and, with 95 % intervals, held-out accuracy of the generator and the
+verifier's metrics before and after. What is asked of a seed: at most 180 s; the generator's rise;
+balanced accuracy, F1 and contested-step score of the verifier, greedy and sampled, not below their
+start; at most 0.2 of wrong solutions accepted greedily. "Clearly above": the interval of the paired
+change lies above 0 for all three, sampled, and for none of the six below 0.
 """
 
 import argparse
@@ -15,56 +18,64 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-TARGET = {"sampled": 0.4, "greedy": 0.5}  # rise of held-out accuracy
-TARGET_SECONDS = 180.0
-CONTESTED = "verifier/contested_score/sampled"
+RISE = {"sampled": 0.4, "greedy": 0.5}  # of held-out accuracy
+SECONDS = 180.0
+FALSE_POSITIVES = 0.2
+METRICS = ("balanced_accuracy", "f1", "contested_score")
 
 
-def run_seed(seed: int, folder: Path) -> tuple[float, dict[str, Any]]:
-    """(wall seconds of the whole command, its result)."""
+def run_seed(seed: int, folder: Path, words: list[str]) -> tuple[float, dict[str, Any], str]:
+    """(wall seconds of the whole command, its result, what it printed)."""
     began = time.monotonic()
-    words = [f"seed={seed}", f"folder={folder}/{seed}", f"cache_dir={folder}/cache"]
-    subprocess.run(
-        [sys.executable, "launch.py", *words, f"tracking.uri=sqlite:///{folder}/mlflow.db"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
+    given = [f"seed={seed}", f"folder={folder}/{seed}", f"cache_dir={folder}/cache"]
+    given += [f"tracking.uri=sqlite:///{folder}/mlflow.db", *words]
+    done = subprocess.run(
+        [sys.executable, "launch.py", *given], cwd=ROOT, check=True, capture_output=True, text=True
     )
     result: dict[str, Any] = json.loads((folder / str(seed) / "result.json").read_text())
-    return time.monotonic() - began, result
+    return time.monotonic() - began, result, done.stdout
+
+
+def judged(seconds: float, result: dict[str, Any]) -> dict[str, bool]:
+    """What a seed has reached, by name."""
+    rises = {mode: result["accuracy"]["change"][mode]["mean"] for mode in RISE}
+    verifier = result["verifier"]
+    changes = {
+        f"{name}/{mode}": verifier["change"][f"{name}/{mode}"] for name in METRICS for mode in RISE
+    }
+    sampled = [changes[f"{name}/sampled"] for name in METRICS]
+    return {
+        "in time": seconds <= SECONDS,
+        "generator rises": all(rises[mode] >= RISE[mode] for mode in RISE),
+        "verifier not below its start": all(one["mean"] >= 0 for one in changes.values()),
+        "verifier clearly above": all(one["low"] > 0 for one in sampled)
+        and all(one["high"] >= 0 for one in changes.values()),
+        "few false positives": verifier["final"]["verifier/false_positive_rate/greedy"]
+        < FALSE_POSITIVES,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    reached = 0
-    seeds = parser.parse_args().seeds
-    for seed in range(seeds):
+    parser.add_argument("words", nargs="*", help="overrides of the configuration")
+    given = parser.parse_args()
+    reached: list[dict[str, bool]] = []
+    for seed in range(given.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            seconds, result = run_seed(seed, Path(folder))
-        accuracy = result["accuracy"]
-        rises = {mode: accuracy["change"][mode]["mean"] for mode in TARGET}
-        first, last = (result["verifier"][moment][CONTESTED] for moment in ("start", "final"))
-        learned = all(rises[m] >= TARGET[m] for m in TARGET) and last > first
-        good = seconds <= TARGET_SECONDS and learned
-        reached += good
-        words = [f"{mode} {spoken(accuracy, mode)}" for mode in TARGET]
-        words.append(f"contested {first:.2f} -> {last:.2f}")
-        print(f"seed {seed}  {seconds:5.1f} s  {'  '.join(words)}", flush=True)
-    print(
-        f"{reached} of {seeds} seeds reach {TARGET} and a better verifier in {TARGET_SECONDS:.0f} s"
-    )
-    sys.exit(reached != seeds)
-
-
-def spoken(accuracy: dict[str, Any], mode: str) -> str:
-    """`0.058 -> 0.607 (+0.549 [+0.516, +0.582])`."""
-    start, final = (accuracy[moment][mode]["mean"] for moment in ("start", "final"))
-    change = accuracy["change"][mode]
-    return (
-        f"{start:.3f} -> {final:.3f} "
-        f"({change['mean']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}])"
-    )
+            seconds, result, printed = run_seed(seed, Path(folder), given.words)
+        reached.append(judged(seconds, result))
+        lines = [
+            line for line in printed.splitlines() if line.startswith(("generator", "verifier"))
+        ]
+        missed = [name for name, holds in reached[-1].items() if not holds]
+        print(f"seed {seed}, {seconds:.1f} s, missed: {', '.join(missed) or 'nothing'}")
+        print("\n".join(f"  {line}" for line in lines), flush=True)
+    for name in reached[0]:
+        print(f"{name}: {sum(one[name] for one in reached)} of {given.seeds} seeds")
+    needed = [holds for one in reached for name, holds in one.items() if "clearly" not in name]
+    clearly = sum(one["verifier clearly above"] for one in reached)
+    sys.exit(not all(needed) or clearly < 0.8 * given.seeds)
 
 
 if __name__ == "__main__":

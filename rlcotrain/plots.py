@@ -152,6 +152,9 @@ def _cotraining(lines: Lines) -> Sequence[Panel]:
                 Curve(
                     "verifier/reward_hacking_gap", "reward-hacking gap: mean verdict - share right"
                 ),
+                Curve("verifier/false_positive_rate/greedy", "wrong ones accepted, greedy"),
+                Curve("verifier/false_positive_rate/sampled", "wrong ones accepted, sampled"),
+                Curve("verifier/contradictory_fraction/sampled", "verdicts against their marks"),
                 Curve("verifier/canary_accept_rate/sampled", "canaries accepted"),
             ),
             share=True,
