@@ -56,12 +56,28 @@ def explain(error: BaseException) -> str:
         key = getattr(error.__cause__, "full_key", None) or unknown[1]
         parent, _, _ = key.rpartition(".")
         config = _without(unknown[1])
+        if (source := _source(config, unknown[1])) != unknown[1]:
+            return f"{unknown[1]}: is a copy and follows its source; set {source}"
         node = OmegaConf.select(config, parent) if parent else config
         keys = (
             [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
         )
         return f"{key}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
+
+
+def _source(config: DictConfig, key: str) -> str:
+    """`key` behind the nodes that it runs through and that are copies, as `model: ${model}` is."""
+    names = key.split(".")
+    for count in range(1, len(names)):
+        parent, name = ".".join(names[: count - 1]), names[count - 1]
+        node = OmegaConf.select(config, parent) if parent else config
+        if not OmegaConf.is_dict(node) or name not in node:
+            break
+        if OmegaConf.is_interpolation(node, name):
+            copied = str(OmegaConf.to_container(node, resolve=False)[name])
+            return _source(config, ".".join([copied.strip("${}"), *names[count:]]))
+    return key
 
 
 def _without(unknown: str) -> DictConfig:

@@ -12,7 +12,7 @@ from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
 from rlcotrain.ranks import Ranks
 from rlcotrain.types import Problem
-from tests.runs import ALONE, PAIR, SMALL, TINY, competition, compose, gsm8k
+from tests.runs import ALONE, CONF, PAIR, SMALL, TINY, competition, compose, gsm8k
 
 
 @pytest.fixture(scope="module")
@@ -496,3 +496,45 @@ def test_bonuses_are_weighed_and_phased_out(tmp_path: Path, sums: Path) -> None:
     assert set(parts.schedule.cycle[0].game.streams) == {"outcome", "format", "overlong"}
     nobody = jsonl(tmp_path, sums, "+reward.weights.format=0.1")
     assert_refused(nobody, "reward.weights.format: phase ... emits only the streams outcome")
+
+
+def test_a_phase_follows_the_loss_of_the_run_but_for_keys_of_its_own(tmp_path: Path) -> None:
+    words = ["loss.beta=0.01", "schedule.cycle.verify.loss.kl=k2"]
+    words += ["schedule.prelude.warmup.loss.beta=0.5", "loss@schedule.cycle.solve.loss=rloo"]
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    solve, verify = (config["schedule"]["cycle"][name]["loss"] for name in ("solve", "verify"))
+    warmup = config["schedule"]["prelude"]["warmup"]["loss"]
+    assert verify == config["loss"] | {"beta": 0.01, "kl": "k2"}
+    assert warmup == config["loss"] | {"beta": 0.5}
+    assert (solve["beta"], solve["kl"], solve["baseline"]) == (0.03, "k2", "leave_one_out")
+
+
+@pytest.mark.parametrize("words", [[], ["loss=dapo", "loss.beta=0.04"], ["schedule=joint"]])
+def test_without_keys_of_their_own_all_phases_have_the_loss_of_the_run(
+    tmp_path: Path, words: list[str]
+) -> None:
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    for phase in ("solve", "verify"):
+        assert config["schedule"]["cycle"][phase]["loss"] == config["loss"]
+    assert config["policy"]["generator"]["optimizer"] == config["optimizer"]
+
+
+def test_a_policy_follows_the_optimizer_of_the_run_but_for_keys_of_its_own(tmp_path: Path) -> None:
+    words = ["optimizer.weight_decay=0.1", "policy.generator.optimizer.lr=0.5"]
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    assert config["policy"]["generator"]["optimizer"] == config["optimizer"] | {"lr": 0.5}
+
+
+@pytest.mark.parametrize(("group", "option"), [("loss", "grpo"), ("optimizer", "adamw")])
+def test_inherit_has_every_key_of_its_group(group: str, option: str) -> None:
+    inherit, whole = (OmegaConf.load(CONF / group / f"{n}.yaml") for n in ("inherit", option))
+    assert {key: f"${{{group}.{key}}}" for key in whole} == OmegaConf.to_container(inherit)
+
+
+@pytest.mark.parametrize(
+    "at", ["loss", "schedule.cycle.verify.loss", "schedule.prelude.warmup.loss"]
+)
+def test_a_mistake_in_a_loss_is_named_where_it_was_said(tmp_path: Path, at: str) -> None:
+    config = compose(tmp_path, *SMALL, *PAIR, f"{at}.beta=-1", "schedule.prelude.warmup.steps=1")
+    with pytest.raises(ValueError, match=rf"^{re.escape(at)}\.beta=-1: must be 0 or more"):
+        check(config)

@@ -47,6 +47,15 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
     [
         ("loss=nope", r"In 'config': Could not find 'loss/nope' .*: cispo .* grpo .*"),
         ("optimizer.foo=1", r"optimizer\.foo: no such key; optimizer is algorithm, lr, .*"),
+        (
+            "policy.generator.model.max_length=9",
+            r"policy\.generator\.model\.max_length: .*; set model\.max_length",
+        ),
+        (
+            "schedule.cycle.verify.game.verifier.grader.tolerance=9",
+            r"schedule\.cycle\..*; set grader\.tolerance",
+        ),
+        ("loss=inherit", r"loss\._target_: refers to itself; .*"),
         ("foo=1", r"foo: no such key; there is .*seed, folder.*"),
         ("optimizer.foo=1 hardwear=gpu evalation.x=1", r"optimizer\.foo: no such key; .*lr, .*"),
         ("launch.detach=true", r"launch\.detach=true: a sweep can be left alone, .*: add -m"),
