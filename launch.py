@@ -6,6 +6,7 @@ import shutil
 import sys
 from errno import ENOSPC
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -75,8 +76,8 @@ def _source(config: DictConfig, key: str) -> str:
         if not OmegaConf.is_dict(node) or name not in node:
             break
         if OmegaConf.is_interpolation(node, name):
-            copied = str(OmegaConf.to_container(node, resolve=False)[name])
-            return _source(config, ".".join([copied.strip("${}"), *names[count:]]))
+            raw: Any = OmegaConf.to_container(node, resolve=False)
+            return _source(config, ".".join([raw[name].strip("${}"), *names[count:]]))
     return key
 
 
