@@ -47,6 +47,12 @@ def main(cfg: DictConfig) -> float:
 
 def explain(error: BaseException) -> str:
     """One line that says what is wrong and, for a key that does not exist, which ones do."""
+    from rlcotrain.tracking.uri import redacted  # an override that Hydra cannot read is quoted
+
+    return redacted(_explained(error))
+
+
+def _explained(error: BaseException) -> str:
     while isinstance(error, InstantiationException | ConfigCompositionException) and isinstance(
         error.__cause__, ValueError
     ):
@@ -135,3 +141,7 @@ if __name__ == "__main__":
         if DEBUGGING:
             raise
         sys.exit(f"error: {explain(error)}")
+    except RuntimeError as error:
+        if DEBUGGING or "plugin" not in str(error):
+            raise
+        sys.exit(f"error: hydra.launcher._target_, hydra.sweeper._target_: {error}")

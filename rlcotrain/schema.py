@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from rlcotrain.tracking.uri import check_uri
+
 CALLED = ("_target_", "_partial_")  # what says how a node is called; its other keys are arguments
 PLAIN = (int, float, bool, str, type(None), Any)
 # The keys of tables that are no call of a target, which would name its own.
@@ -72,6 +74,8 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     _check_keys("", config, ROOT)
     _check_keys("tracking", config["tracking"], TRACKING)
     _check_value("tracking.live", config["tracking"]["live"], bool)
+    _check_value("tracking.uri", config["tracking"]["uri"], str | None)
+    check_uri(config["tracking"]["uri"] or "")
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
@@ -107,7 +111,7 @@ def _check_keys(at: str, node: Mapping[str, Any], allowed: Sequence[str]) -> Non
 def _check_call(node: Mapping[str, Any], at: str) -> None:
     try:
         called = target(node["_target_"])
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, ValueError) as error:
         raise ValueError(f"{at}._target_={node['_target_']}: {error}") from None
     parameters, hints = _signature(called)
     given = {key: value for key, value in node.items() if key not in CALLED}
@@ -125,10 +129,25 @@ def _check_call(node: Mapping[str, Any], at: str) -> None:
         raise ValueError(f"{at}.{missing[0]}: missing; {name} needs {', '.join(required)}")
 
 
-def target(path: str) -> Callable[..., Any]:
-    """What a `_target_` names, as `rlcotrain.loss.Loss`. Raises where there is no such thing."""
-    module, _, name = path.rpartition(".")
-    found: Callable[..., Any] = getattr(import_module(module), name)
+def target(path: Any) -> type:
+    """The class that a `_target_` names, as `rlcotrain.loss.objective.Loss`.
+
+    ValueError for everything else, so that a configuration calls no other code: not a function, nor
+    what a module of rlcotrain has imported. ImportError where the class needs a package.
+    """
+    module, _, name = str(path).rpartition(".")
+    found = None
+    if module.startswith("rlcotrain."):
+        try:
+            found = getattr(import_module(module), name, None)
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("rlcotrain"):
+                raise
+    if not inspect.isclass(found) or found.__module__ != module:
+        raise ValueError(
+            "must be a class of rlcotrain, named with its module; code of your own is "
+            "grader=function grader.path=PACKAGE.MODULE.FUNCTION"
+        )
     return found
 
 

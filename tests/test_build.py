@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
 from rlcotrain.ranks import Ranks
+from rlcotrain.schema import target
 from rlcotrain.types import Problem
 from tests.runs import ALONE, CONF, PAIR, SMALL, TINY, competition, compose, gsm8k
 
@@ -46,6 +47,57 @@ def assert_refused(config: DictConfig, message: str) -> None:
 
 LOSS_KEYS = "baseline, scale, credit"
 ADAMW_KEYS = "algorithm, lr, betas, eps, momentum, weight_decay, warmup_steps"
+
+
+ELSEWHERE = "must be a class of rlcotrain, named with its module; ...grader=function grader.path="
+
+
+CALLED = "+bonus.x={_target_: TARGET, cmd: touch MARKER}"
+PLACES = [
+    (CALLED, "bonus.x"),
+    ("+bonus.x={_target_: TARGET, cmd: touch MARKER, _partial_: true}", "bonus.x"),
+    ("+bonus.x={_target_: TARGET, _args_: [touch MARKER]}", "bonus.x"),
+    ("+bonus.x=[{y: [{_target_: TARGET, cmd: touch MARKER}]}]", "bonus.x[0].y[0]"),
+    ("grader._target_=TARGET", "grader"),
+    ("engine._target_=TARGET", "engine"),
+    ("policy.generator.optimizer._target_=TARGET", "policy.generator.optimizer"),
+    ("schedule.cycle.solve.loss._target_=TARGET", "schedule.cycle.solve.loss"),
+    ("+schedule.prelude.x={_target_: TARGET}", "schedule.prelude.x"),
+]
+NO_CLASSES = [
+    *("os.system", "builtins.print", "Loss", "null", "3", "[1]"),
+    "rlcotrain.grader.pool.os.system",  # behind a module of ours
+    "rlcotrain.provenance.subprocess.getoutput",
+    "rlcotrain.provenance.git_tags",  # a function
+    "rlcotrain.record.Path",  # imported there
+    "rlcotrain.loss.objective",  # a module
+    *("rlcotrain.nope.Loss", "rlcotrainer.loss.objective.Loss", "rlcotrain..Loss"),
+]
+
+
+@pytest.mark.parametrize(
+    ("word", "at", "named"),
+    [
+        *((word, at, "subprocess.getoutput") for word, at in PLACES),
+        *((CALLED, "bonus.x", named) for named in NO_CLASSES),
+    ],
+)
+def test_a_configuration_calls_classes_of_this_project_only(
+    composed: DictConfig, tmp_path: Path, word: str, at: str, named: str
+) -> None:
+    marker = tmp_path / "marker"
+    word = word.replace("TARGET", named).replace("MARKER", str(marker))
+    said = {"null": "None"}.get(named, named)
+    assert_refused(changed(composed, word), f"{at}._target_={said}: {ELSEWHERE}")
+    assert not marker.exists()
+
+
+def test_every_target_of_conf_is_one_that_may_be_called() -> None:
+    named = re.compile(r"_target_: (rlcotrain\S+)")
+    targets = {name for file in CONF.rglob("*.yaml") for name in named.findall(file.read_text())}
+    assert len(targets) > 40
+    for name in targets:
+        assert f"{target(name).__module__}.{target(name).__name__}" == name
 
 
 @pytest.mark.parametrize(

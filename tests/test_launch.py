@@ -69,6 +69,22 @@ def test_what_does_not_exist_is_told_with_what_does(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]])
+def test_a_password_of_the_tracker_is_refused_and_written_nowhere(
+    sweep: list[str], tmp_path: Path
+) -> None:
+    place = [f"folder={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+    done = launch(*sweep, *place, "tracking.uri=http://bob:hunter2@host:5000")
+    assert done.returncode == 1 and "MLFLOW_TRACKING_PASSWORD" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_hydras_own_plugins_are_all_that_it_may_call(tmp_path: Path) -> None:
+    done = launch("-m", f"hydra.sweep.dir={tmp_path}", "hydra.launcher._target_=os.system")
+    assert_one_line(done, r"hydra\.launcher\._target_, .* 'os\.system': not the hydra_plugins .*")
+
+
 def test_a_bad_value_is_one_line_and_no_folder(tmp_path: Path) -> None:
     done = launch(f"folder={tmp_path}/run", "optimizer.lr=abc")
     assert_one_line(done, r"optimizer\.lr=abc: input should be a valid number")
