@@ -83,6 +83,9 @@ def _check_tables(config: Mapping[str, Any]) -> None:
         _check_value(key, config[key], hint)
     if config["peak_tflops"] is not None and config["peak_tflops"] <= 0:
         raise ValueError(f"peak_tflops={config['peak_tflops']}: must be above 0, or null")
+    for key in ("folder", "cache_dir"):
+        if not isinstance(config[key], str) or not config[key].strip():
+            raise ValueError(f"{key}={config[key]}: must be the name of a folder")
     for table, hints in TABLES.items():
         _check_keys(table, config[table], tuple(hints))
         for key, hint in hints.items():

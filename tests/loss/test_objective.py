@@ -321,6 +321,32 @@ def test_sums_worked_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize("kl", ["k1", "k2", "k3"])
+def test_the_expected_gradient_of_the_kl_of_a_token(kl: str) -> None:
+    """Summed over a vocabulary of 5: that of k1 is 0, that of k2 the gradient of KL(p || q), that
+    of k3 the gradient of KL(q || p)."""
+    torch.manual_seed(0)
+    logits, reference = torch.randn(2, 5, requires_grad=True).unbind()
+    p, q = logits.log_softmax(-1), reference.log_softmax(-1).detach()
+    loss = composed("grpo", beta=1.0, kl=kl)
+    rows = [
+        spoken([7], [token], advantages=np.zeros(1, np.float32), reference=q[[token]].numpy())
+        for token in range(5)
+    ]
+    weights = [np.array([weight], np.float32) for weight in p.detach().exp().numpy()]
+    batch = collate(rows, weights, None, torch.device("cpu"))
+    logprobs_BL = torch.stack([torch.zeros(5), p], 1)
+    value, _ = loss(batch, logprobs_BL, torch.zeros(5, 2))
+    (gradient,) = torch.autograd.grad(value, logits, retain_graph=True)
+    exact = {
+        "k1": torch.zeros(()) * p.sum(),
+        "k2": (p.exp() * (p - q)).sum(),
+        "k3": (q.exp() * (q - p)).sum(),
+    }[kl]
+    (expected,) = torch.autograd.grad(exact, logits)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-6)
+
+
 HOSTILE = [math.nan, math.inf, -math.inf]
 
 
