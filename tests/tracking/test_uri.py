@@ -1,6 +1,14 @@
+"""Secrets in a tracker's address, of a configuration and of folders of older versions."""
+
+from pathlib import Path
+
 import pytest
 
+from rlcotrain.tracking import ui_command
+from rlcotrain.tracking.delivery import Delivery
+from rlcotrain.tracking.mirror import sync
 from rlcotrain.tracking.uri import check_uri, redacted
+from tests.tracking.folders import make_folder, opened, write_lines, write_result
 
 SECRETS = [
     "http://bob:hunter2@host:5000",
@@ -60,3 +68,29 @@ def test_every_secret_of_a_text_is_left_out() -> None:
     text = "ConnectionError: http://bob:hunter2@host:1/api (or 'postgresql://a:hunter2@b?token=hunter2')"
     expected = "ConnectionError: http://***@host:1/api (or 'postgresql://***@b?token=***')"
     assert redacted(text) == expected
+
+
+def test_what_is_said_of_a_folder_holds_no_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlcotrain.tracking.mirror.LAST_TRIES_S", (0.0,))
+    folder = make_folder(tmp_path / "run", "http://bob:hunter2@127.0.0.1:1")
+    write_lines(folder, range(2))
+    write_result(folder)
+    assert sync([tmp_path]) == 1
+    assert "hunter2" not in capsys.readouterr().out
+    told = [file for file in folder.iterdir() if "hunter2" in file.read_text()]
+    assert [file.name for file in told] == ["run.json"]  # where it was before
+    assert ui_command("http://bob:hunter2@host") == "open http://***@host"
+
+
+def test_an_old_configuration_is_uploaded_without_its_secret(tmp_path: Path, uri: str) -> None:
+    folder = make_folder(tmp_path / "run", uri)
+    config = folder / "config.yaml"
+    config.write_text("seed: 1\ntracking: {uri: 'http://bob:hunter2@host'}\n")
+    write_result(folder)
+    write_lines(folder, range(1))
+    Delivery(folder).catch_up(final=True)
+    client, run_id = opened(folder)
+    uploaded = Path(client.download_artifacts(run_id, "config.yaml", str(tmp_path)))
+    assert uploaded.read_text() == config.read_text().replace("bob:hunter2@", "***@")
