@@ -34,6 +34,7 @@ from rlcotrain.run import Run
 from rlcotrain.schema import CALLED, check_schema, target
 from rlcotrain.seeds import derive_seed
 from rlcotrain.signature import signature
+from rlcotrain.tracking.uri import check_uri
 from rlcotrain.types import Sampling
 
 
@@ -49,6 +50,7 @@ def check_resolved(config: Mapping[str, Any]) -> Parts:
     """As `check`, of what `resolved` gives."""
     config = _with_watch(config)
     check_schema(config)
+    check_uri(config["tracking"]["uri"] or "")
     seed = config["seed"]
     grader, dataset = _make(config["grader"]), _make(config["data"])
     refuse_ungraded(grader, dataset)

@@ -16,8 +16,6 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from rlcotrain.tracking.uri import check_uri
-
 CALLED = ("_target_", "_partial_")  # what says how a node is called; its other keys are arguments
 PLAIN = (int, float, bool, str, type(None), Any)
 # The keys of tables that are no call of a target, which would name its own.
@@ -75,7 +73,6 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     _check_keys("tracking", config["tracking"], TRACKING)
     _check_value("tracking.live", config["tracking"]["live"], bool)
     _check_value("tracking.uri", config["tracking"]["uri"], str | None)
-    check_uri(config["tracking"]["uri"] or "")
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
