@@ -20,6 +20,7 @@ CONF = Path(__file__).parent / "conf"
 # What a user can cause: these end with one line. Anything else is our bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
 UNKNOWN = re.compile(r"Could not override '([\w.@/]+)'")  # as Hydra says it
+COPIED = re.compile(r"\$\{([\w.]+)\}")
 DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -81,9 +82,9 @@ def _source(config: DictConfig, key: str) -> str:
         node = OmegaConf.select(config, parent) if parent else config
         if not OmegaConf.is_dict(node) or name not in node:
             break
-        if OmegaConf.is_interpolation(node, name):
-            raw: Any = OmegaConf.to_container(node, resolve=False)
-            return _source(config, ".".join([raw[name].strip("${}"), *names[count:]]))
+        raw: Any = OmegaConf.to_container(node, resolve=False)
+        if copied := COPIED.fullmatch(str(raw[name])):
+            return _source(config, ".".join([copied[1], *names[count:]]))
     return key
 
 

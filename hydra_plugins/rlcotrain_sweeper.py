@@ -32,8 +32,8 @@ class RlcotrainSweeper(BasicSweeper):
 
         for word in arguments:
             key, _, values = word.lstrip("+").partition("=")
-            for value in values.split(",") if key == "tracking.uri" else ():
-                check_uri(value)
+            if key.startswith("tracking"):
+                check_uri(values)
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

@@ -81,6 +81,13 @@ def test_a_password_of_the_tracker_is_refused_and_written_nowhere(
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["sweep.json"]
 
 
+def test_hydra_calls_nothing_that_executes(tmp_path: Path) -> None:
+    called = f"{{_target_: subprocess.getoutput, cmd: touch {tmp_path}/marker}}"
+    done = launch(f"folder={tmp_path}/run", f"+hydra.callbacks.x={called}")
+    assert_one_line(done, r"Target 'subprocess\.getoutput' is blocklisted .*")
+    assert not list(tmp_path.iterdir())
+
+
 def test_hydras_own_plugins_are_all_that_it_may_call(tmp_path: Path) -> None:
     done = launch("-m", f"hydra.sweep.dir={tmp_path}", "hydra.launcher._target_=os.system")
     assert_one_line(done, r"hydra\.launcher\._target_, .* 'os\.system': not the hydra_plugins .*")

@@ -150,9 +150,7 @@ class Delivery:
                 continue
             if file.name == "rollouts.jsonl":
                 self._table(client, file)
-            elif (
-                file.name == "config.yaml"
-            ):  # of an older version, which took addresses with secrets
+            elif file.name == "config.yaml":  # older versions took addresses with secrets
                 client.log_text(self._run_id, redacted(file.read_text()), file.name)
             else:
                 client.log_artifact(self._run_id, str(file))

@@ -57,7 +57,7 @@ class Mirror:
         except subprocess.TimeoutExpired:
             self.child.kill()  # harmless: the receipt tells the next delivery where to go on
             self.child.wait()
-            reason = Receipt.read(self.folder).reason
+            reason = redacted(Receipt.read(self.folder).reason or "")
             return f"not delivered within {timeout_s:g} s" + (f": {reason}" if reason else "")
         reason = redacted(
             Receipt.read(self.folder).reason or f"the mirror ended with status {status}"
@@ -106,7 +106,7 @@ def attempt(delivery: Delivery, final: bool) -> str | None:
     try:
         delivery.catch_up(final)
     except Exception as error:
-        reason = redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        reason = f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:300]}"
         print(time.strftime("%F %T"), reason, flush=True)
         delivery.note(reason=reason)
         return reason
