@@ -127,6 +127,8 @@ def _check_call(node: Mapping[str, Any], at: str) -> None:
     if missing and not node.get("_partial_"):
         name = node["_target_"].rpartition(".")[2]
         raise ValueError(f"{at}.{missing[0]}: missing; {name} needs {', '.join(required)}")
+    if not missing and node.get("_partial_"):
+        raise ValueError(f"{at}._partial_={node['_partial_']}: must be false, no key is missing")
 
 
 def target(path: Any) -> type:

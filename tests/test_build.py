@@ -137,6 +137,11 @@ def test_an_unknown_key_is_refused_with_the_known_ones(
         ("cache_dir=[a]", "cache_dir=['a']: must be the name of a folder"),
         ("folder=null", "folder=None: must be the name of a folder"),
         ("tracking.uri=5", "tracking.uri=5: input should be a valid string"),
+        ("+grader._partial_=true", "grader._partial_=True: must be false, no key is missing"),
+        (
+            "+schedule.cycle.solve.loss._partial_=1",
+            "schedule.cycle.solve.loss._partial_=1: must be",
+        ),
         ("export=1", "export=1: input should be a valid boolean"),
         ("profile=yes please", "profile=yes please: input should be a valid boolean"),
         ("peak_tflops=0", "peak_tflops=0: must be above 0, or null"),
