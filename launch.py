@@ -6,6 +6,7 @@ import shutil
 import sys
 from errno import ENOSPC
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,7 @@ CONF = Path(__file__).parent / "conf"
 # What a user can cause: these end with one line. Anything else is our bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
 UNKNOWN = re.compile(r"Could not override '([\w.@/]+)'")  # as Hydra says it
+COPIED = re.compile(r"\$\{([\w.]+)\}")
 DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -46,6 +48,12 @@ def main(cfg: DictConfig) -> float:
 
 def explain(error: BaseException) -> str:
     """One line that says what is wrong and, for a key that does not exist, which ones do."""
+    from rlcotrain.tracking.uri import redacted  # an override that Hydra cannot read is quoted
+
+    return redacted(_explained(error))
+
+
+def _explained(error: BaseException) -> str:
     while isinstance(error, InstantiationException | ConfigCompositionException) and isinstance(
         error.__cause__, ValueError
     ):
@@ -56,12 +64,28 @@ def explain(error: BaseException) -> str:
         key = getattr(error.__cause__, "full_key", None) or unknown[1]
         parent, _, _ = key.rpartition(".")
         config = _without(unknown[1])
+        if (source := _source(config, unknown[1])) != unknown[1]:
+            return f"{unknown[1]}: is a copy and follows its source; set {source}"
         node = OmegaConf.select(config, parent) if parent else config
         keys = (
             [name for name in map(str, node) if name[0] != "_"] if OmegaConf.is_dict(node) else []
         )
         return f"{key}: no such key; {parent or 'there'} is {', '.join(keys) or 'no table'}"
     return line
+
+
+def _source(config: DictConfig, key: str) -> str:
+    """`key` behind the nodes that it runs through and that are copies, as `model: ${model}` is."""
+    names = key.split(".")
+    for count in range(1, len(names)):
+        parent, name = ".".join(names[: count - 1]), names[count - 1]
+        node = OmegaConf.select(config, parent) if parent else config
+        if not OmegaConf.is_dict(node) or name not in node:
+            break
+        raw: Any = OmegaConf.to_container(node, resolve=False)
+        if copied := COPIED.fullmatch(str(raw[name])):
+            return _source(config, ".".join([copied[1], *names[count:]]))
+    return key
 
 
 def _without(unknown: str) -> DictConfig:
@@ -118,3 +142,7 @@ if __name__ == "__main__":
         if DEBUGGING:
             raise
         sys.exit(f"error: {explain(error)}")
+    except RuntimeError as error:
+        if DEBUGGING or "plugin" not in str(error):
+            raise
+        sys.exit(f"error: hydra.launcher._target_, hydra.sweeper._target_: {error}")

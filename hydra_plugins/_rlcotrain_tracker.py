@@ -29,14 +29,15 @@ class SweepTracker:
 
     def open(self, points: Mapping[str, Point]) -> None:
         """Tell every point its sweep and, if the tracker has it already, the sweep's MLflow run."""
-        from rlcotrain.tracking import resolve
+        from rlcotrain.tracking import redacted, resolve
 
         parent = None
         if self.live:
             try:
                 parent = self.sweep.parent = self._parent()
             except Exception as error:  # a tracker can throw anything, and stops no sweep
-                print(f"MLflow has no run for this sweep yet, its points go on without: {error}")
+                why = redacted(str(error))
+                print(f"MLflow has no run for this sweep yet, its points go on without: {why}")
         told = {"id": self.sweep.id, "name": self.sweep.name}
         for point in points.values():
             uri = point.config.tracking.uri and resolve(point.config.tracking.uri)
@@ -47,7 +48,7 @@ class SweepTracker:
         """Give it the files and the status FINISHED, FAILED or KILLED, and what `finished` points
         of earlier launches still owe. Its run is found again or made: the tracker may have been
         down at the launch, or at the last one."""
-        from rlcotrain.tracking import close_sweep
+        from rlcotrain.tracking import close_sweep, redacted
 
         if not self.live:
             if self.tracking.uri is not None:
@@ -57,7 +58,8 @@ class SweepTracker:
             self.sweep.parent = self._parent()
             close_sweep(*self._at, self.sweep.parent, status, files)
         except Exception as error:
-            print(f"MLflow did not get the table, the same command again delivers it: {error}")
+            why = redacted(str(error))
+            print(f"MLflow did not get the table, the same command again delivers it: {why}")
         self.sweep.write(self.folder)
         self._deliver(finished)
 

@@ -26,5 +26,15 @@ ConfigStore.instance().store(
 class RlcotrainSweeper(BasicSweeper):
     """The product of all that is swept over."""
 
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all points. ValueError for a secret, before Hydra writes down what was typed."""
+        from rlcotrain.tracking.uri import check_uri
+
+        for word in arguments:
+            key, _, values = word.lstrip("+").partition("=")
+            if key.startswith("tracking"):
+                check_uri(values)
+        return super().sweep(arguments)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         pass

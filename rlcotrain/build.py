@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
-from omegaconf.errors import InterpolationKeyError
+from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 
 from rlcotrain.contradictions import (
     refuse_contradictions,
@@ -34,6 +34,7 @@ from rlcotrain.run import Run
 from rlcotrain.schema import CALLED, check_schema, target
 from rlcotrain.seeds import derive_seed
 from rlcotrain.signature import signature
+from rlcotrain.tracking.uri import check_uri
 from rlcotrain.types import Sampling
 
 
@@ -49,6 +50,7 @@ def check_resolved(config: Mapping[str, Any]) -> Parts:
     """As `check`, of what `resolved` gives."""
     config = _with_watch(config)
     check_schema(config)
+    check_uri(config["tracking"]["uri"] or "")
     seed = config["seed"]
     grader, dataset = _make(config["grader"]), _make(config["data"])
     refuse_ungraded(grader, dataset)
@@ -56,6 +58,7 @@ def check_resolved(config: Mapping[str, Any]) -> Parts:
     dataset = dataset.usable(lambda problem: problem.answer is None or is_usable(grader, problem))
     sampling = Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
     verifier = _make(config["verifier"])
+    _make(config["loss"])  # a mistake is named as the run's before it is as a phase's
     quality, rates = _make(config["quality"]), _make(config["pass_at_k"])
     sampler = _make(config["sampler"])(dataset=dataset)
     asked = {"dataset": dataset, "grader": grader, "sampling": sampling, "seed": seed}
@@ -153,11 +156,11 @@ def _present(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _named(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schedule, its optimizers checked first: a mistake there is named as the phase's own."""
+    """The schedule, its optimizers and losses checked first: a mistake is named as the phase's."""
     for group in ("prelude", "cycle"):
         for name, phase in (schedule.get(group) or {}).items():
             try:
-                _make(phase.get("optimizer"))
+                _make([phase.get("optimizer"), phase.get("loss")])
             except ValueError as error:
                 raise ValueError(f"schedule.{group}.{name}.{error}") from None
     return schedule
@@ -204,6 +207,13 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
             hint += "; schedule=single has no such phase"
         raise ValueError(
             f"{error.full_key}: refers to {key}, which no chosen option sets{hint}"
+        ) from None
+    except InterpolationResolutionError as error:
+        if "Recursive" not in str(error):
+            raise
+        raise ValueError(
+            f"{error.full_key}: refers to itself; an option `inherit` is for phases and policies, "
+            "as loss@schedule.cycle.verify.loss=inherit"
         ) from None
 
 

@@ -116,7 +116,10 @@ class Evaluation:
 
 
 def wilson(scores: np.ndarray) -> Interval:
-    """Mean of scores in 0..1 with the 95 % Wilson interval (right also near 0 and 1)."""
+    """Mean of scores in 0..1 with the 95 % Wilson interval (right also near 0 and 1).
+
+    Of graded scores it is wide rather than narrow: none varies more than right and wrong do.
+    """
     count, mean = len(scores), float(scores.mean())
     shrink = 1 + Z95**2 / count
     centre = (mean + Z95**2 / (2 * count)) / shrink
@@ -131,12 +134,30 @@ def wilson(scores: np.ndarray) -> Interval:
 
 
 def paired_change(before: np.ndarray, after: np.ndarray) -> Interval:
-    """Mean change over the same problems with its 95 % interval (normal, paired differences)."""
+    """Mean change of scores in 0..1 over the same problems, with its 95 % interval.
+
+    Newcombe's (Stat. Med. 17, 1998, 2635-2650, method 10): the half-widths of two Wilson intervals,
+    squared and added, less what the scores have in common. Its width is never 0.
+    Of graded scores it is wide rather than narrow: none varies more than right and wrong do.
+    """
     assert len(before) == len(after), "paired scores are of the same problems"
-    gain = after - before
-    mean, count = float(gain.mean()), len(gain)
-    half = Z95 * float(gain.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
+    one, other, count = wilson(before), wilson(after), len(before)
+    spread = math.sqrt(one.mean * (1 - one.mean) * other.mean * (1 - other.mean))
+    shared = float((before * after).mean()) - one.mean * other.mean
+    if shared > 0:  # the correction for continuity
+        shared = max(shared - 1 / (2 * count), 0.0)
+    phi = shared / spread if spread else 0.0
+
+    def half(x: float, y: float) -> float:
+        return math.sqrt(x**2 - 2 * phi * x * y + y**2)
+
+    mean = float((after - before).mean())
+    return Interval(
+        mean=mean,
+        low=mean - half(other.mean - other.low, one.high - one.mean),
+        high=mean + half(other.high - other.mean, one.mean - one.low),
+        count=count,
+    )
 
 
 def accuracy_metrics(answers: dict[str, Answers]) -> dict[str, float]:

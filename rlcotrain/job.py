@@ -218,6 +218,12 @@ def _warn(parts: Parts) -> None:
                 f"warning: phase {phase.name} draws {phase.num_prompts} problems a step of {count} "
                 "that there are: they repeat within a step (rollout/problems_repeated)"
             )
+    if names := [phase.name for phase in parts.schedule.phases if phase.loss.kl_is_noise]:
+        say(
+            f"warning: loss.kl=k1 with loss.beta above 0 (phases: {', '.join(names)}): as a loss, "
+            "k1 has an expected gradient of 0, so beta only adds noise and holds nothing to the "
+            "reference; loss.kl=k2 or k3 does"
+        )
     if parts.sampling.truncated:
         say(
             "warning: sampling.top_p or top_k cut the distribution that training rollouts are "

@@ -12,7 +12,7 @@ import numpy as np
 from rlcotrain.data.dataset import Dataset, check_count, epoch_order
 from rlcotrain.data.pass_rates import pass_at_k
 from rlcotrain.data.sampler import Sampler
-from rlcotrain.evaluate import Z95
+from rlcotrain.evaluate import wilson
 from rlcotrain.model.agents import Agents
 from rlcotrain.screen import say
 from rlcotrain.seeds import derive_seed
@@ -82,7 +82,8 @@ class PassAtK:
         return [pool[place] for place in order[:count]]
 
     def run(self, agents: Agents, role: str, folder: Path) -> dict[str, float]:
-        """Write what the file still lacks; `pass_at_k/<k>` over all, with ends of 95 % intervals.
+        """Write what the file still lacks; `pass_at_k/<k>` over all, with the ends of the
+        Wilson interval over problems, which are the sample: more answers to each make no more.
 
         A file that was begun is gone on with: its bytes are those of one that was written at once.
         An answer whose grade is not known (timeout, crashed) counts as wrong, and in
@@ -101,9 +102,8 @@ class PassAtK:
         unknown = sum(line["unknown"] for line in lines)
         metrics = {"pass_at_k/unknown_fraction": unknown / (len(lines) * self.num_samples)}
         for k in self.k:
-            shares = np.array([line[f"pass@{k}"] for line in lines])
-            mean, half = float(shares.mean()), Z95 * float(shares.std()) / len(shares) ** 0.5
-            ends = {"": mean, "_low": max(mean - half, 0.0), "_high": min(mean + half, 1.0)}
+            found = wilson(np.array([line[f"pass@{k}"] for line in lines]))
+            ends = {"": found.mean, "_low": found.low, "_high": found.high}
             metrics |= {f"pass_at_k/{k}{end}": value for end, value in ends.items()}
         return metrics
 

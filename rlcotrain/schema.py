@@ -72,6 +72,7 @@ def _check_tables(config: Mapping[str, Any]) -> None:
     _check_keys("", config, ROOT)
     _check_keys("tracking", config["tracking"], TRACKING)
     _check_value("tracking.live", config["tracking"]["live"], bool)
+    _check_value("tracking.uri", config["tracking"]["uri"], str | None)
     for name, node in config["policy"].items():
         _check_keys(f"policy.{name}", node, ("model", "optimizer", "frozen"))
         _check_value(f"policy.{name}.frozen", node.get("frozen", False), bool)
@@ -79,6 +80,9 @@ def _check_tables(config: Mapping[str, Any]) -> None:
         _check_value(key, config[key], hint)
     if config["peak_tflops"] is not None and config["peak_tflops"] <= 0:
         raise ValueError(f"peak_tflops={config['peak_tflops']}: must be above 0, or null")
+    for key in ("folder", "cache_dir"):
+        if not isinstance(config[key], str) or not config[key].strip():
+            raise ValueError(f"{key}={config[key]}: must be the name of a folder")
     for table, hints in TABLES.items():
         _check_keys(table, config[table], tuple(hints))
         for key, hint in hints.items():
@@ -107,7 +111,7 @@ def _check_keys(at: str, node: Mapping[str, Any], allowed: Sequence[str]) -> Non
 def _check_call(node: Mapping[str, Any], at: str) -> None:
     try:
         called = target(node["_target_"])
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, ValueError) as error:
         raise ValueError(f"{at}._target_={node['_target_']}: {error}") from None
     parameters, hints = _signature(called)
     given = {key: value for key, value in node.items() if key not in CALLED}
@@ -123,12 +127,29 @@ def _check_call(node: Mapping[str, Any], at: str) -> None:
     if missing and not node.get("_partial_"):
         name = node["_target_"].rpartition(".")[2]
         raise ValueError(f"{at}.{missing[0]}: missing; {name} needs {', '.join(required)}")
+    if not missing and node.get("_partial_"):
+        raise ValueError(f"{at}._partial_={node['_partial_']}: must be false, no key is missing")
 
 
-def target(path: str) -> Callable[..., Any]:
-    """What a `_target_` names, as `rlcotrain.loss.Loss`. Raises where there is no such thing."""
-    module, _, name = path.rpartition(".")
-    found: Callable[..., Any] = getattr(import_module(module), name)
+def target(path: Any) -> type:
+    """The class that a `_target_` names, as `rlcotrain.loss.objective.Loss`.
+
+    ValueError for everything else, so that a configuration calls no other code: not a function, nor
+    what a module of rlcotrain has imported. ImportError where the class needs a package.
+    """
+    module, _, name = str(path).rpartition(".")
+    found = None
+    if module.startswith("rlcotrain."):
+        try:
+            found = getattr(import_module(module), name, None)
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("rlcotrain"):
+                raise
+    if not inspect.isclass(found) or found.__module__ != module:
+        raise ValueError(
+            "must be a class of rlcotrain, named with its module; code of your own is "
+            "grader=function grader.path=PACKAGE.MODULE.FUNCTION"
+        )
     return found
 
 

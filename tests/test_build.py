@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rlcotrain.build import build, check, resolved
 from rlcotrain.job import run
 from rlcotrain.ranks import Ranks
+from rlcotrain.schema import target
 from rlcotrain.types import Problem
-from tests.runs import ALONE, PAIR, SMALL, TINY, competition, compose, gsm8k
+from tests.runs import ALONE, CONF, PAIR, SMALL, TINY, competition, compose, gsm8k
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,57 @@ LOSS_KEYS = "baseline, scale, credit"
 ADAMW_KEYS = "algorithm, lr, betas, eps, momentum, weight_decay, warmup_steps"
 
 
+ELSEWHERE = "must be a class of rlcotrain, named with its module; ...grader=function grader.path="
+
+
+CALLED = "+bonus.x={_target_: TARGET, cmd: touch MARKER}"
+PLACES = [
+    (CALLED, "bonus.x"),
+    ("+bonus.x={_target_: TARGET, cmd: touch MARKER, _partial_: true}", "bonus.x"),
+    ("+bonus.x={_target_: TARGET, _args_: [touch MARKER]}", "bonus.x"),
+    ("+bonus.x=[{y: [{_target_: TARGET, cmd: touch MARKER}]}]", "bonus.x[0].y[0]"),
+    ("grader._target_=TARGET", "grader"),
+    ("engine._target_=TARGET", "engine"),
+    ("policy.generator.optimizer._target_=TARGET", "policy.generator.optimizer"),
+    ("schedule.cycle.solve.loss._target_=TARGET", "schedule.cycle.solve.loss"),
+    ("+schedule.prelude.x={_target_: TARGET}", "schedule.prelude.x"),
+]
+NO_CLASSES = [
+    *("os.system", "builtins.print", "Loss", "null", "3", "[1]"),
+    "rlcotrain.grader.pool.os.system",  # behind a module of ours
+    "rlcotrain.provenance.subprocess.getoutput",
+    "rlcotrain.provenance.git_tags",  # a function
+    "rlcotrain.record.Path",  # imported there
+    "rlcotrain.loss.objective",  # a module
+    *("rlcotrain.nope.Loss", "rlcotrainer.loss.objective.Loss", "rlcotrain..Loss"),
+]
+
+
+@pytest.mark.parametrize(
+    ("word", "at", "named"),
+    [
+        *((word, at, "subprocess.getoutput") for word, at in PLACES),
+        *((CALLED, "bonus.x", named) for named in NO_CLASSES),
+    ],
+)
+def test_a_configuration_calls_classes_of_this_project_only(
+    composed: DictConfig, tmp_path: Path, word: str, at: str, named: str
+) -> None:
+    marker = tmp_path / "marker"
+    word = word.replace("TARGET", named).replace("MARKER", str(marker))
+    said = {"null": "None"}.get(named, named)
+    assert_refused(changed(composed, word), f"{at}._target_={said}: {ELSEWHERE}")
+    assert not marker.exists()
+
+
+def test_every_target_of_conf_is_one_that_may_be_called() -> None:
+    named = re.compile(r"_target_: (rlcotrain\S+)")
+    targets = {name for file in CONF.rglob("*.yaml") for name in named.findall(file.read_text())}
+    assert len(targets) > 40
+    for name in targets:
+        assert f"{target(name).__module__}.{target(name).__name__}" == name
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -80,6 +132,16 @@ def test_an_unknown_key_is_refused_with_the_known_ones(
         ("schedule.steps=2.5", "schedule.steps=2.5: input should be a valid integer"),
         ("schedule.steps='5'", "schedule.steps=5: input should be a valid integer"),
         ("seed=abc", "seed=abc: input should be a valid integer"),
+        ("cache_dir=null", "cache_dir=None: must be the name of a folder"),
+        ("cache_dir=''", "cache_dir=: must be the name of a folder"),
+        ("cache_dir=[a]", "cache_dir=['a']: must be the name of a folder"),
+        ("folder=null", "folder=None: must be the name of a folder"),
+        ("tracking.uri=5", "tracking.uri=5: input should be a valid string"),
+        ("+grader._partial_=true", "grader._partial_=True: must be false, no key is missing"),
+        (
+            "+schedule.cycle.solve.loss._partial_=1",
+            "schedule.cycle.solve.loss._partial_=1: must be",
+        ),
         ("export=1", "export=1: input should be a valid boolean"),
         ("profile=yes please", "profile=yes please: input should be a valid boolean"),
         ("peak_tflops=0", "peak_tflops=0: must be above 0, or null"),
@@ -496,3 +558,45 @@ def test_bonuses_are_weighed_and_phased_out(tmp_path: Path, sums: Path) -> None:
     assert set(parts.schedule.cycle[0].game.streams) == {"outcome", "format", "overlong"}
     nobody = jsonl(tmp_path, sums, "+reward.weights.format=0.1")
     assert_refused(nobody, "reward.weights.format: phase ... emits only the streams outcome")
+
+
+def test_a_phase_follows_the_loss_of_the_run_but_for_keys_of_its_own(tmp_path: Path) -> None:
+    words = ["loss.beta=0.01", "schedule.cycle.verify.loss.kl=k2"]
+    words += ["schedule.prelude.warmup.loss.beta=0.5", "loss@schedule.cycle.solve.loss=rloo"]
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    solve, verify = (config["schedule"]["cycle"][name]["loss"] for name in ("solve", "verify"))
+    warmup = config["schedule"]["prelude"]["warmup"]["loss"]
+    assert verify == config["loss"] | {"beta": 0.01, "kl": "k2"}
+    assert warmup == config["loss"] | {"beta": 0.5}
+    assert (solve["beta"], solve["kl"], solve["baseline"]) == (0.03, "k2", "leave_one_out")
+
+
+@pytest.mark.parametrize("words", [[], ["loss=dapo", "loss.beta=0.04"], ["schedule=joint"]])
+def test_without_keys_of_their_own_all_phases_have_the_loss_of_the_run(
+    tmp_path: Path, words: list[str]
+) -> None:
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    for phase in ("solve", "verify"):
+        assert config["schedule"]["cycle"][phase]["loss"] == config["loss"]
+    assert config["policy"]["generator"]["optimizer"] == config["optimizer"]
+
+
+def test_a_policy_follows_the_optimizer_of_the_run_but_for_keys_of_its_own(tmp_path: Path) -> None:
+    words = ["optimizer.weight_decay=0.1", "policy.generator.optimizer.lr=0.5"]
+    config = resolved(compose(tmp_path, *SMALL, *words))
+    assert config["policy"]["generator"]["optimizer"] == config["optimizer"] | {"lr": 0.5}
+
+
+@pytest.mark.parametrize(("group", "option"), [("loss", "grpo"), ("optimizer", "adamw")])
+def test_inherit_has_every_key_of_its_group(group: str, option: str) -> None:
+    inherit, whole = (OmegaConf.load(CONF / group / f"{n}.yaml") for n in ("inherit", option))
+    assert {key: f"${{{group}.{key}}}" for key in whole} == OmegaConf.to_container(inherit)
+
+
+@pytest.mark.parametrize(
+    "at", ["loss", "schedule.cycle.verify.loss", "schedule.prelude.warmup.loss"]
+)
+def test_a_mistake_in_a_loss_is_named_where_it_was_said(tmp_path: Path, at: str) -> None:
+    config = compose(tmp_path, *SMALL, *PAIR, f"{at}.beta=-1", "schedule.prelude.warmup.steps=1")
+    with pytest.raises(ValueError, match=rf"^{re.escape(at)}\.beta=-1: must be 0 or more"):
+        check(config)

@@ -20,6 +20,7 @@ OPTIONS = [
     f"{group}={file.relative_to(CONF / group).with_suffix('')}"
     for group in GROUPS
     for file in sorted((CONF / group).rglob("*.yaml"))
+    if file.stem != "inherit"  # for phases and policies, which all have it
 ]
 COMPETITIONS = [
     f"data={name}"

@@ -116,6 +116,25 @@ def test_what_is_cut_off_at_the_top_is_warned_of(
     assert re.search(rf"finished after 2 steps, \d+ s: {tmp_path}/run", printed.out)
 
 
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (["loss.kl=k1", "loss.beta=0.1"], 1),
+        (["loss.kl=k1"], 0),
+        (["loss.kl=k2", "loss.beta=0.1"], 0),
+        (["schedule.cycle.solve.loss.kl=k1", "schedule.cycle.solve.loss.beta=0.1"], 1),
+    ],
+)
+def test_a_kl_whose_gradient_is_0_is_warned_of_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str], warned: int
+) -> None:
+    run(compose(tmp_path, *WORDS, "schedule.steps=0", *words), tmp_path / "run")
+    said = capfd.readouterr().err
+    assert said.count("warning: loss.kl=k1") == warned
+    if warned:
+        assert "(phases: solve)" in said and "expected gradient of 0" in said
+
+
 def test_a_buffer_that_leaves_fewer_groups_than_minibatches(tmp_path: Path) -> None:
     """Groups without signal go; what is left is one minibatch or none, and no error."""
     words = ("buffer=signal", "loss.minibatches=4", "schedule.steps=3")

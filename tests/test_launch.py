@@ -47,6 +47,15 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
     [
         ("loss=nope", r"In 'config': Could not find 'loss/nope' .*: cispo .* grpo .*"),
         ("optimizer.foo=1", r"optimizer\.foo: no such key; optimizer is algorithm, lr, .*"),
+        (
+            "policy.generator.model.max_length=9",
+            r"policy\.generator\.model\.max_length: .*; set model\.max_length",
+        ),
+        (
+            "schedule.cycle.verify.game.verifier.grader.tolerance=9",
+            r"schedule\.cycle\..*; set grader\.tolerance",
+        ),
+        ("loss=inherit", r"loss\._target_: refers to itself; .*"),
         ("foo=1", r"foo: no such key; there is .*seed, folder.*"),
         ("optimizer.foo=1 hardwear=gpu evalation.x=1", r"optimizer\.foo: no such key; .*lr, .*"),
         ("launch.detach=true", r"launch\.detach=true: a sweep can be left alone, .*: add -m"),
@@ -58,6 +67,30 @@ def test_what_does_not_exist_is_told_with_what_does(
 ) -> None:
     assert_one_line(launch(f"folder={tmp_path}/run", *word.split()), message)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]])
+def test_a_password_of_the_tracker_is_refused_and_written_nowhere(
+    sweep: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/sweep.json").write_text("{}")  # of an earlier launch
+    place = [f"folder={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+    done = launch(*sweep, *place, "tracking.uri=http://bob:hunter2@host:5000")
+    assert_one_line(done, r"tracking\.uri=http://\*\*\*@host:5000: .*MLFLOW_TRACKING_PASSWORD.*")
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["sweep.json"]
+
+
+def test_hydra_calls_nothing_that_executes(tmp_path: Path) -> None:
+    called = f"{{_target_: subprocess.getoutput, cmd: touch {tmp_path}/marker}}"
+    done = launch(f"folder={tmp_path}/run", f"+hydra.callbacks.x={called}")
+    assert_one_line(done, r"Target 'subprocess\.getoutput' is blocklisted .*")
+    assert not list(tmp_path.iterdir())
+
+
+def test_hydras_own_plugins_are_all_that_it_may_call(tmp_path: Path) -> None:
+    done = launch("-m", f"hydra.sweep.dir={tmp_path}", "hydra.launcher._target_=os.system")
+    assert_one_line(done, r"hydra\.launcher\._target_, .* 'os\.system': not the hydra_plugins .*")
 
 
 def test_a_bad_value_is_one_line_and_no_folder(tmp_path: Path) -> None:

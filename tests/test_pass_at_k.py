@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlcotrain.build import check
+from rlcotrain.evaluate import wilson
 from rlcotrain.job import run
 from rlcotrain.pass_at_k import FILE
 from tests.runs import ALONE, SMALL, TINY, compose, lines
@@ -48,7 +50,8 @@ def test_a_file_of_every_training_problem_that_an_order_reads(tmp_path: Path, di
     )
     mean = sum(line["pass@1"] for line in found) / len(found)
     assert metrics["pass_at_k/1"] == pytest.approx(mean)
-    assert metrics["pass_at_k/1_low"] <= mean <= metrics["pass_at_k/1_high"]
+    interval = wilson(np.array([line["pass@1"] for line in found]))
+    assert metrics["pass_at_k/1_low"] == interval.low < interval.high == metrics["pass_at_k/1_high"]
     words = ("sampler=easy_to_hard", f"sampler.pass_rates={file}", "evaluation=accuracy")
     few = [word for word in FEW if "pass_at_k" not in word]
     config = compose(

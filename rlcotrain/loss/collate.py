@@ -1,5 +1,6 @@
 """Rows to tensors: what a token weighs in an optimizer step, which rows make one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,7 +10,7 @@ import torch
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Batch, Rollout
 
-Aggregation = Literal["sequence", "token", "constant"]
+Aggregation = Literal["sequence", "token", "prompt", "constant"]
 
 
 def token_weights(
@@ -19,12 +20,20 @@ def token_weights(
 
     sequence: 1 / (N T_i), the mean over rows of their token means (GRPO).
     token:    1 / sum_i T_i, the mean over all tokens (DAPO).
+    prompt:   1 / (P sum_j T_j), the mean over P prompts of their token means (nanochat); the rows j
+              of a prompt are its peers.
     constant: 1 / (N constant_length), length-free (Dr.GRPO); never taken from the batch.
-    T_i counts unmasked tokens, N all rows of the step.
+    T_i counts unmasked tokens; T, N and P those of all rows of the step, also of rows without an
+    advantage.
     """
     counts = [int(row.mask.sum()) for row in rows]
     if aggregation == "token":
         shares = [1.0 / max(sum(counts), 1)] * len(rows)
+    elif aggregation == "prompt":
+        prompts = Counter[str]()
+        for row, count in zip(rows, counts, strict=True):
+            prompts[row.peers] += count
+        shares = [1.0 / (len(prompts) * max(prompts[row.peers], 1)) for row in rows]
     elif aggregation == "constant":
         shares = [1.0 / (len(rows) * constant_length)] * len(rows)
     else:

@@ -83,6 +83,12 @@ class Loss:
         return self.baseline in ("peers", "leave_one_out")
 
     @property
+    def kl_is_noise(self) -> bool:
+        """Whether the KL term does nothing but add noise: the gradient of k1 by a sampled token is
+        that of its log-probability, whose mean over samples is 0."""
+        return self.beta > 0 and self.kl == "k1"
+
+    @property
     def ignores_zero_advantages(self) -> bool:
         """Whether a row of zero advantages has no gradient: nothing but them is paid for."""
         return self.beta == 0 and self.entropy == 0

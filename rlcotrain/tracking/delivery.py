@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from rlcotrain.signature import OUTSIDE
 from rlcotrain.tracking.receipt import Receipt
 from rlcotrain.tracking.store import PARENT, create, find, prepare, sweep_run
+from rlcotrain.tracking.uri import redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -149,6 +150,8 @@ class Delivery:
                 continue
             if file.name == "rollouts.jsonl":
                 self._table(client, file)
+            elif file.name == "config.yaml":  # older versions took addresses with secrets
+                client.log_text(self._run_id, redacted(file.read_text()), file.name)
             else:
                 client.log_artifact(self._run_id, str(file))
             self.sent[file.name] = version

@@ -18,6 +18,7 @@ from typing import IO
 from rlcotrain.tracking.delivery import Delivery
 from rlcotrain.tracking.receipt import Receipt
 from rlcotrain.tracking.sweep import sync_sweep
+from rlcotrain.tracking.uri import redacted
 
 POLL_S = 2.0
 BACKOFF_S = 60.0  # the longest wait between two tries
@@ -56,9 +57,11 @@ class Mirror:
         except subprocess.TimeoutExpired:
             self.child.kill()  # harmless: the receipt tells the next delivery where to go on
             self.child.wait()
-            reason = Receipt.read(self.folder).reason
+            reason = redacted(Receipt.read(self.folder).reason or "")
             return f"not delivered within {timeout_s:g} s" + (f": {reason}" if reason else "")
-        reason = Receipt.read(self.folder).reason or f"the mirror ended with status {status}"
+        reason = redacted(
+            Receipt.read(self.folder).reason or f"the mirror ended with status {status}"
+        )
         return None if status == 0 else f"{reason} (see {self.folder / 'mirror.log'})"
 
 
@@ -103,7 +106,7 @@ def attempt(delivery: Delivery, final: bool) -> str | None:
     try:
         delivery.catch_up(final)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:300]}"
         print(time.strftime("%F %T"), reason, flush=True)
         delivery.note(reason=reason)
         return reason
@@ -136,7 +139,7 @@ def _sync_one(folder: Path) -> tuple[str, str | None]:
             if delivery.complete():
                 return "complete", None
         except Exception as error:
-            return "failed", str(error)
+            return "failed", redacted(str(error))
         reason = attempt(delivery, final=True)
     return ("failed", reason) if reason else ("delivered", None)
 

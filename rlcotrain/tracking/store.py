@@ -10,6 +10,8 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlcotrain.tracking.uri import redacted
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -37,7 +39,8 @@ def resolve(uri: str) -> str:
 
 def ui_command(uri: str) -> str:
     """What to do to look at the runs; a server is its own UI."""
-    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    shown = redacted(uri)
+    return f"open {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
 
 
 def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlcotrain.tracking.store import close_sweep, prepare, sweep_run
+from rlcotrain.tracking.uri import redacted
 
 FILES = ("table.csv", "sweep.png")
 
@@ -32,7 +33,7 @@ def sync_sweep(folder: Path) -> tuple[str, str | None]:
         files = [folder / name for name in FILES if (folder / name).exists()]
         close_sweep(*tracker, run_id, status, files)
     except Exception as error:  # a tracker can throw anything
-        return "failed", " ".join(str(error).split())
+        return "failed", redacted(" ".join(str(error).split()))
     return "delivered", None
 
 

@@ -59,18 +59,23 @@ def read(text: str, stop: Stop, count: int | None, finished: bool = True) -> Ver
 
 
 def format_score(text: str, verdict: Verdict, count: int | None) -> float:
-    """How well-formed a judgement is, by degrees (kaiwenzha/rl-tango), in 0..1.
+    """How well-formed a judgement is, by degrees, in 0..1: verifier_format_reward of
+    kaiwenzha/rl-tango, with the tags and marks of this module.
 
-    0 where the final verdict cannot be read; else 1, less 0.8 without any block where there are
-    steps, 0.8 for a number of blocks other than `count`, 0.4 for words outside the blocks. With
-    `count` None blocks are not asked for.
+    0 unless it ends in one verdict block, is not cut, and its tags pair; else 1, less 0.8 for a
+    verdict that ends in no mark, 0.8 without a step block or for a number of blocks that end in a
+    mark other than `count`, 0.4 for words outside the blocks; not less than 0. With `count` None
+    blocks are not asked for.
     """
     found = _take_apart(text)
-    if verdict.extracted is None or found is None:
+    if verdict.status == "missing" or found is None:
         return 0.0
-    missing = bool(count) and not found.steps
-    wrong = count is not None and len(found.steps) != count
-    return max(1.0 - 0.8 * missing - 0.8 * wrong - 0.4 * bool(found.between.strip()), 0.0)
+    if len(found.verdicts) != 1 or found.after.strip():
+        return 0.0
+    unmarked = _mark(found.verdicts[0]) is None
+    marked = sum(_mark(step) is not None for step in found.steps)
+    wrong = count is not None and (not found.steps or marked != count)
+    return max(1.0 - 0.8 * unmarked - 0.8 * wrong - 0.4 * bool(found.between.strip()), 0.0)
 
 
 def _take_apart(text: str) -> Blocks | None:

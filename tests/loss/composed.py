@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from rlcotrain.loss.objective import Loss
 
 CONF = Path(__file__).parents[2] / "conf"
-NAMES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
+NAMES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml") if path.stem != "inherit")
 MAX_TOKENS = 8  # what `constant_length` follows
 
 

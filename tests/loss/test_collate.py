@@ -27,6 +27,7 @@ ROWS = [
     [
         ("sequence", [[1 / 6] * 2, [1 / 12] * 4, [0, 1 / 3, 0]]),
         ("token", [[1 / 7] * 2, [1 / 7] * 4, [0, 1 / 7, 0]]),
+        ("prompt", [[1 / 12] * 2, [1 / 12] * 4, [0, 1 / 2, 0]]),
         ("constant", [[1 / 30] * 2, [1 / 30] * 4, [0, 1 / 30, 0]]),
     ],
 )
@@ -36,13 +37,13 @@ def test_what_a_token_weighs(aggregation: Aggregation, expected: list[list[float
     assert [line.tolist() for line in weights] == [pytest.approx(line) for line in expected]
 
 
-@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
+@pytest.mark.parametrize("aggregation", ["sequence", "token", "prompt", "constant"])
 def test_a_row_without_a_sampled_token_weighs_nothing_and_counts_as_a_row(
     aggregation: Aggregation,
 ) -> None:
     silent = spoken([7], [5, 5], mask=np.zeros(2, bool))
     weights = token_weights([ROWS[0], silent], aggregation, constant_length=10)
-    rows = {"sequence": 2, "token": 1, "constant": 2}[aggregation]  # that share the loss
+    rows = {"sequence": 2, "token": 1, "prompt": 2, "constant": 2}[aggregation]  # share the loss
     length = 10 if aggregation == "constant" else 2
     assert weights[0] == pytest.approx([1 / (rows * length)] * 2)
     assert weights[1].tolist() == [0, 0]

@@ -12,6 +12,7 @@ from rlcotrain.loss.collate import collate, token_weights
 from rlcotrain.loss.objective import Loss
 from rlcotrain.types import Batch, Rollout
 from tests.loss.composed import MAX_TOKENS, NAMES, composed
+from tests.loss.steps import evaluated, made_up
 from tests.rows import spoken
 
 GRPO: dict[str, Any] = {
@@ -57,7 +58,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
         "whiten": True,
         "aggregation": "token",
     },
-    "nanochat": {"scale": "none", "surrogate": "reinforce", "aggregation": "token"} | NO_CLIP,
+    "nanochat": {"scale": "none", "surrogate": "reinforce", "aggregation": "prompt"} | NO_CLIP,
     "nll": {
         "baseline": "constant",
         "scale": "none",
@@ -320,6 +321,32 @@ def test_sums_worked_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize("kl", ["k1", "k2", "k3"])
+def test_the_expected_gradient_of_the_kl_of_a_token(kl: str) -> None:
+    """Summed over a vocabulary of 5: that of k1 is 0, that of k2 the gradient of KL(p || q), that
+    of k3 the gradient of KL(q || p)."""
+    torch.manual_seed(0)
+    logits, reference = torch.randn(2, 5, requires_grad=True).unbind()
+    p, q = logits.log_softmax(-1), reference.log_softmax(-1).detach()
+    loss = composed("grpo", beta=1.0, kl=kl)
+    rows = [
+        spoken([7], [token], advantages=np.zeros(1, np.float32), reference=q[[token]].numpy())
+        for token in range(5)
+    ]
+    weights = [np.array([weight], np.float32) for weight in p.detach().exp().numpy()]
+    batch = collate(rows, weights, None, torch.device("cpu"))
+    logprobs_BL = torch.stack([torch.zeros(5), p], 1)
+    value, _ = loss(batch, logprobs_BL, torch.zeros(5, 2))
+    (gradient,) = torch.autograd.grad(value, logits, retain_graph=True)
+    exact = {
+        "k1": torch.zeros(()) * p.sum(),
+        "k2": (p.exp() * (p - q)).sum(),
+        "k3": (q.exp() * (q - p)).sum(),
+    }[kl]
+    (expected,) = torch.autograd.grad(exact, logits)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-6)
+
+
 HOSTILE = [math.nan, math.inf, -math.inf]
 
 
@@ -378,21 +405,6 @@ def test_a_row_that_says_nothing_costs_nothing() -> None:
         assert evaluate(composed(name), batch, [-1.0, -1.0])[:2] == (0.0, [0.0, 0.0])
 
 
-def made_up(seed: int) -> tuple[list[Rollout], list[np.ndarray], list[np.ndarray]]:
-    """(rows with rewards, old log-probabilities, current ones) of four groups of three."""
-    random = np.random.default_rng(seed)
-    rows, old, current = [], [], []
-    for group in range(4):
-        for _ in range(3):
-            length = int(random.integers(1, MAX_TOKENS + 1))
-            mask = random.random(length) < 0.85
-            row = spoken([7] * int(random.integers(1, 5)), [5] * length, f"{group}", mask=mask)
-            rows.append(row.give("outcome", float(random.integers(0, 3))))
-            old.append(random.uniform(-4, -0.1, length).astype(np.float32))
-            current.append((old[-1] + random.normal(0, 0.4, length)).astype(np.float32))
-    return rows, old, current
-
-
 def naive(
     name: str, rows: Sequence[Rollout], old: list[np.ndarray], current: list[np.ndarray]
 ) -> tuple[float, list[list[float]], int]:
@@ -434,25 +446,9 @@ def test_against_a_naive_loop_over_sequences(name: str, seed: int) -> None:
     rows, old, current = made_up(seed)
     loss = composed(name)
     rewarded = loss.advantage(rows, {"outcome": 1.0})
-    weights = token_weights(rewarded, loss.aggregation, loss.constant_length)
-    value, clipped = 0.0, 0.0
-    slopes: list[list[float]] = []
-    for start in range(0, 12, 4):  # three micro-batches: their sum is the loss of the step
-        part = slice(start, start + 4)
-        batch = collate(rewarded[part], weights[part], old[part], torch.device("cpu"))
-        logprobs_BL = torch.zeros(batch.token_ids_BL.shape)
-        for b, row in enumerate(rewarded[part]):
-            first = len(row.prompt_ids)
-            logprobs_BL[b, first : first + len(row.token_ids)] = torch.tensor(current[start + b])
-        logprobs_BL.requires_grad_()
-        share, sums = loss(batch, logprobs_BL, torch.zeros_like(logprobs_BL))
-        share.backward()
-        assert logprobs_BL.grad is not None
-        value, clipped = value + share.item(), clipped + float(sums["clipped"])
-        for b, row in enumerate(rewarded[part]):
-            first = len(row.prompt_ids)
-            slopes.append(logprobs_BL.grad[b, first : first + len(row.token_ids)].tolist())
+    value, slopes, clipped = evaluated(loss, rewarded, old, current)
     expected, expected_slopes, expected_clipped = naive(name, rows, old, current)
     assert value == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    assert slopes == [pytest.approx(line, rel=1e-4, abs=1e-6) for line in expected_slopes]
+    for slope, expected_slope in zip(slopes, expected_slopes, strict=True):
+        assert slope == pytest.approx(expected_slope, rel=1e-4, abs=1e-6)
     assert clipped == expected_clipped > 0

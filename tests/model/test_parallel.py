@@ -70,7 +70,7 @@ def assert_alike(found: Any, expected: Any) -> None:
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 @pytest.mark.parametrize("budget", [24, 4096])
 def test_an_update_is_that_of_one_process(parallel: str, budget: int, tmp_path: Path) -> None:
-    rows, losses = rows_of(1), [FULL, composed("grpo"), composed("dapo")]
+    rows, losses = rows_of(1), [FULL, composed("grpo"), composed("dapo"), composed("nanochat")]
     make = partial(build, source=tiny(), parallel=parallel, micro_batch_tokens=budget)
     alone = learn(make(Ranks()), rows, losses)
     assert_alike(led(tmp_path, 2, make, learn, rows, losses), alone)

@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_a_plain_implementation(budget: int) -> None:
     assert (stats.ratio_max, stats.approx_kl, stats.kl_max) == (1.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "gspo", "rloo"])
+@pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "gspo", "rloo", "nanochat"])
 def test_micro_batches_do_not_change_the_update(name: str) -> None:
     rows = injected(with_advantages(random_rows(1)))
     loss = composed(name, minibatches=2, epochs=2, entropy=0.01)
@@ -777,6 +777,7 @@ SHARED = pytest.mark.parametrize(
     [
         (composed("grpo"), 0.1, 3e-7),
         (composed("gspo", minibatches=1), 0.1, 3e-7),
+        (composed("nanochat", minibatches=2), 0.1, 3e-7),
         (composed("grpo", beta=0.1, entropy=0.01), 0.1, 3e-7),
         (composed("grpo", minibatches=2, epochs=2, beta=0.1), 0.03, 1e-6),  # four steps
     ],
@@ -877,7 +878,7 @@ def test_scores_of_rows_that_share_prefixes_are_those_of_whole_rows() -> None:
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "cispo"])
+@pytest.mark.parametrize("name", ["grpo", "dapo", "drgrpo", "cispo", "nanochat"])
 def test_rows_without_advantage_can_stay_out_of_the_update(name: str) -> None:
     rows = alike(3)
     for k in (1, 4, 5):

@@ -1,3 +1,5 @@
+import re
+from itertools import product
 from time import process_time
 
 import pytest
@@ -54,7 +56,6 @@ def test_marks_are_not_read_where_none_are_asked_for() -> None:
 )
 def test_what_is_no_judgement_says_nothing(text: str, status: VerdictStatus) -> None:
     assert read(text, "stop", 2) == Verdict(score=None, status=status)
-    assert format_score(text, read(text, "stop", 2), 2) == 0.0
 
 
 @pytest.mark.parametrize("text", [GOOD, GOOD.removesuffix("</verdict>"), "<step>2+", "</step>"])
@@ -133,19 +134,79 @@ def test_read_lets_an_unfinished_solution_be_wrong_with_every_step_right() -> No
         ("so: " + GOOD, 2, 0.6),
         ("so: " + GOOD, None, 0.6),
         ("so: " + GOOD, 1, 0.0),  # 1 - 0.8 - 0.4, and not less than 0
-        (ENDED, 2, 0.0),  # no block at all: 0.8 for that, 0.8 for their number
-        (ENDED, 0, 1.0),
+        (ENDED, 2, 0.2),  # no block at all
+        (ENDED, 0, 0.2),
         (ENDED, None, 1.0),
         # Within a block are no words outside, whatever characters they are.
         (f"<step>2 < 3 right</step>{ENDED}", 1, 1.0),
-        # By degrees a block needs no mark.
-        (f"<step>2 < 3</step>{ENDED}", 1, 1.0),
+        # Blocks without a mark are not counted.
+        (f"<step>2 < 3</step>{ENDED}", 1, 0.2),
+        (f"<step>2 < 3</step>{GOOD}", 2, 1.0),
+        # A verdict of other words.
+        (GOOD.replace(">wrong</verdict", ">maybe</verdict"), 2, 0.2),
+        (GOOD.replace(">wrong</verdict", "></verdict"), 2, 0.2),
+        (GOOD.replace(">wrong</verdict", ">maybe</verdict"), 3, 0.0),
+        (GOOD.replace(">wrong</verdict", ">it is wrong</verdict"), 2, 1.0),
+        # No judgement at all.
         (GOOD + " or not", 2, 0.0),
+        (GOOD + ENDED, 2, 0.0),
+        (ENDED + GOOD, 2, 0.0),
+        (f"<step><step>right</step></step>{ENDED}", 1, 0.0),
+        (f"<step>right</step></step>{ENDED}", 1, 0.0),
+        ("<step>right</step>", 1, 0.0),
+        ("", 0, 0.0),
     ],
 )
 def test_format_by_degrees(text: str, count: int | None, expected: float) -> None:
     verdict = read(text, "stop", count)
     assert format_score(text, verdict, count) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_judgement_that_was_cut_has_no_format() -> None:
+    assert format_score(GOOD, read(GOOD, "length", 2), 2) == 0.0
+
+
+def tango(text: str, count: int) -> float:
+    """What verifier_format_reward of kaiwenzha/rl-tango gives a judgement in its own tags: of the
+    first verification block, then of the final one; penalties are summed."""
+    found = re.fullmatch(
+        r"<step_verification>(.*?)</step_verification>\s*"
+        r"<final_verification>(.*?)</final_verification>",
+        text.strip(),
+        re.DOTALL,
+    )
+    if found is None:
+        return 0.0
+    marked = re.compile(r"\\box(?:ed)?\{(CORRECT|INCORRECT)\}(?:\.?\s*)?$")
+    penalties = [] if marked.search(found[2].strip()) else [0.8]
+    steps = re.findall(r"<step>(.*?)</step>", found[1], re.DOTALL)
+    if not steps or sum(bool(marked.search(step)) for step in steps) != count:
+        penalties.append(0.8)
+    if re.sub(r"<step>.*?</step>", "", found[1], flags=re.DOTALL).strip():
+        penalties.append(0.4)
+    return max(0.0, min(1.0, 1.0 - sum(penalties)))
+
+
+def test_format_by_degrees_is_that_of_tango() -> None:
+    boxes = {"right": r"\boxed{CORRECT}", "wrong": r"\boxed{INCORRECT}"}
+    blocks = ["right", "5 wrong", "so:\nright \n", "hm", ""]
+    finals = ["right", "wrong", " right\n", "maybe", "", "it is right", "right or wrong"]
+    seen = set()
+    for size, verdict, words, count in product(range(4), finals, ["", "\n", "so: "], range(4)):
+        for steps in product(blocks, repeat=size):
+            text = words + words.join(f"<step>{step}</step>" for step in steps)
+            ours = f"{text}<verdict>{verdict}</verdict>"
+            body, final = text, verdict
+            for word, box in boxes.items():
+                body, final = body.replace(word, box), final.replace(word, box)
+            theirs = (
+                f"<step_verification>{body}</step_verification>"
+                f"<final_verification>{final}</final_verification>"
+            )
+            score = format_score(ours, read(ours, "stop", count), count)
+            assert score == pytest.approx(tango(theirs, count), abs=1e-12), ours
+            seen.add(round(score, 1))
+    assert seen == {0.0, 0.2, 0.6, 1.0}
 
 
 @pytest.mark.parametrize(

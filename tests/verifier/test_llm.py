@@ -143,7 +143,7 @@ def test_graded_pays_agreement_wherever_the_verdict_can_be_read() -> None:
     _, rows = judged(texts, RIGHT, format="graded", format_weight=0.5)
     assert [row["correct"] for row in paid(rows)] == [1, 0, 1, 0, 0, 1, 0, 1]
     assert [row["format"] for row in paid(rows)] == pytest.approx(
-        [0.5, 0.5, 0.1, 0.5, 0, 0.3, 0, 0]
+        [0.5, 0.5, 0.1, 0.1, 0, 0.3, 0, 0]
     )
 
 
