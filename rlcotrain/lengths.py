@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from rlcotrain.labelled import as_rollout
 from rlcotrain.model.agents import Agents
+from rlcotrain.model.chat import BAD
 from rlcotrain.parts import Parts
 from rlcotrain.screen import say
-from rlcotrain.types import Messages, Problem, Prompt
+from rlcotrain.types import Problem, Prompt
 from rlcotrain.verifier.llm import Llm
 
 
@@ -83,14 +85,26 @@ def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence
                 "choose a model whose tokenizer knows all characters"
             )
 
-    def check(problem: Problem, messages: Messages, room: int) -> None:
-        agents.prompt_ids(
-            judge, Prompt(problem=problem, messages=messages, peers="", episode=""), room
-        )
-
-    wording = parts.dataset.wording
+    wording, said = parts.dataset.wording, parts.sampling.max_tokens
     longest = max(problems, key=lambda problem: len(problem.question))
-    check(longest, wording.judge_messages(longest, "", True), parts.sampling.max_tokens + answer)
-    for solution in parts.quality.solutions if parts.quality is not None else ():
-        messages = wording.judge_messages(solution.problem, solution.text, True)
-        check(solution.problem, messages, answer)
+
+    def tokens(problem: Problem, solution: str, room: int) -> int:
+        messages = wording.judge_messages(problem, solution, True)
+        asked = Prompt(problem=problem, messages=messages, peers="", episode="")
+        return len(agents.prompt_ids(judge, asked, room))
+
+    tokens(longest, "1", said - 1 + answer)  # of one line, tags included where lines have some
+    if parts.quality is not None:
+        for row in [*parts.quality.canaries, *map(as_rollout, parts.quality.solutions)]:
+            tokens(row.problem, row.text, answer)
+    # What a model may write: bytes that are no character, and lines of one token.
+    chat = agents.policies[judge].chat
+    texts = (BAD * said, "1\n" * (said // 2))
+    asked = [wording.judge_messages(longest, text, True) for text in texts]
+    most = max(map(len, chat.all_prompt_ids(asked))) + answer
+    if most > chat.max_length:
+        say(
+            f"policy.{judge}.model.max_length={chat.max_length}: a solution of {said} tokens may "
+            f"need up to {most} once it is read and judged; one that is too long goes without a "
+            "verdict and is counted (verifier/no_room)"
+        )

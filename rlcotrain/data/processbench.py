@@ -70,9 +70,10 @@ def split_file(folder: Path, split: str) -> Path | None:
 def read_solution(row: Row, split: str) -> LabelledSolution:
     """One row; its task is the split. No answer comes with it: `label` alone says what is right."""
     steps = row.values.get("steps")
-    texts = isinstance(steps, list) and all(isinstance(step, str) for step in steps)
-    if not texts or not "".join(steps).strip():
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise row.error(f"field 'steps' holds {steps!r:.60}, expected a list of texts")
+    if not "".join(steps).strip():
+        raise row.error(f"field 'steps' holds {steps!r:.60}, which says nothing")
     label = row.number("label")
     if not -1 <= label < len(steps):
         raise row.error(f"field 'label' holds {label}, expected -1..{len(steps) - 1}")
