@@ -1,0 +1,65 @@
+"""What a model wrote may be longer for the verifier than it was to say: that costs a verdict."""
+
+from pathlib import Path
+
+import pytest
+
+from rlcotrain.build import build, check
+from rlcotrain.job import run
+from rlcotrain.ranks import Ranks
+from tests.runs import PAIR, SMALL, compose, lines
+
+# Untrained, so that most of what is said is bytes that are no character.
+WORDS = (
+    *SMALL,
+    *PAIR,
+    *("model.steps.judge=0", "policy.verifier.model.steps.judge=0"),
+    *("model.steps.pretrain=0", "model.steps.imitate=0", "schedule.steps=2"),
+    *(
+        "schedule.prelude.judge.optimizer.schedule=constant",
+        "verifier.max_tokens=32",
+        "sampling.max_tokens=40",
+    ),
+    *("schedule.cycle.solve.num_prompts=4", "schedule.cycle.solve.group_size=2"),
+    *("schedule.cycle.solve.steps=1", "schedule.cycle.verify.steps=1"),
+    *("schedule.cycle.verify.num_prompts=4", "checkpoint.every=1"),
+)
+
+
+def sized(length: int) -> tuple[str, ...]:
+    return f"model.max_length={length}", f"policy.verifier.model.max_length={length}"
+
+
+def test_a_solution_that_outgrows_the_verifiers_room_costs_its_verdict(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # A question of 10 tokens, a solution of 40, `?`, a judgement of 32.
+    run(compose(tmp_path, *WORDS, *sized(83)), tmp_path / "run")
+    told = capfd.readouterr().err
+    assert "max_length=83: a solution of 40 tokens may need up to" in told
+    found = lines(tmp_path / "run" / "metrics.jsonl")
+    counts = [line["verifier/no_room"] for line in found if line["phase"] == "solve"]
+    assert sum(counts) > 0 and f"solve 0: {counts[0]:.0f} solutions are too long" in told
+    assert all("verify/verifier/no_room" in line for line in found if line["phase"] == "verify")
+
+
+def test_with_room_for_all_nothing_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = compose(tmp_path, *WORDS, *sized(200))
+    build(config, check(config), tmp_path / "run", Ranks())
+    assert "no_room" not in capfd.readouterr().err
+
+
+def test_the_start_counts_the_tags_round_a_line(tmp_path: Path) -> None:
+    """`<step>` and `</step>` are one token each here, and at least one line is read."""
+    line = ("data.wording.step_style=line", *WORDS)
+    short = sized(83)
+    config = compose(tmp_path, *WORDS, *short)
+    build(config, check(config), tmp_path / "run", Ranks())
+    config = compose(tmp_path, *line, *short)
+    message = r"^model\.max_length=83: problem .* has a prompt of 14 tokens and needs 71 more"
+    with pytest.raises(ValueError, match=message):
+        build(config, check(config), tmp_path / "run", Ranks())
+    config = compose(tmp_path, *line, *sized(85))
+    build(config, check(config), tmp_path / "run", Ranks())
