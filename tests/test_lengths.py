@@ -53,13 +53,13 @@ def test_with_room_for_all_nothing_is_told(
 
 def test_the_start_counts_the_tags_round_a_line(tmp_path: Path) -> None:
     """`<step>` and `</step>` are one token each here, and at least one line is read."""
-    line = ("data.wording.step_style=line", *WORDS)
-    short = sized(83)
-    config = compose(tmp_path, *WORDS, *short)
+    words = (*WORDS, "sampling.max_tokens=300")  # above all solutions that are judged
+    config = compose(tmp_path, *words, *sized(343))  # 10 + 300 + 1 + 32
     build(config, check(config), tmp_path / "run", Ranks())
-    config = compose(tmp_path, *line, *short)
-    message = r"^model\.max_length=83: problem .* has a prompt of 14 tokens and needs 71 more"
+    line = (*words, "data.wording.step_style=line")
+    message = r"^model\.max_length=343: problem .* has a prompt of 14 tokens and needs 331 more"
+    config = compose(tmp_path, *line, *sized(343))
     with pytest.raises(ValueError, match=message):
         build(config, check(config), tmp_path / "run", Ranks())
-    config = compose(tmp_path, *line, *sized(85))
+    config = compose(tmp_path, *line, *sized(345))
     build(config, check(config), tmp_path / "run", Ranks())
