@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from rlcotrain.labelled import as_rollout
 from rlcotrain.model.agents import Agents
-from rlcotrain.model.chat import BAD
+from rlcotrain.model.chat import BAD, Chat
 from rlcotrain.parts import Parts
 from rlcotrain.screen import say
-from rlcotrain.types import Problem, Prompt
+from rlcotrain.types import Messages, Problem, Prompt
 from rlcotrain.verifier.llm import Llm
 
 
@@ -22,6 +22,8 @@ def fit_lengths(parts: Parts, agents: Agents) -> None:
     """
     asked = _asked(parts, agents)
     chat = agents.policies[agents.roles["generator"]].chat
+    for problem, _ in [*asked.values()][:1]:
+        _check_system(chat, parts.dataset.wording.messages(problem, 0), "system")
     lengths = {
         name: len(chat.prompt_ids(parts.dataset.wording.messages(problem, 0)))
         for name, (problem, _) in asked.items()
@@ -62,6 +64,16 @@ def _asked(parts: Parts, agents: Agents) -> dict[str, tuple[Problem, int]]:
     return asked
 
 
+def _check_system(chat: Chat, messages: Messages, key: str) -> None:
+    """ValueError where the chat template leaves the system message out."""
+    text, first = chat.render(messages), messages[0]
+    if first["role"] == "system" and first["content"].strip() not in text:
+        raise ValueError(
+            f"data.wording.{key}={first['content']!r:.60}: the chat template of "
+            f"{chat.tokenizer.name_or_path} leaves it out; must be null"
+        )
+
+
 def _tested(parts: Parts) -> set[str]:
     """The ids of held-out problems."""
     found = {problem.id for problem in parts.evaluation.problems}
@@ -87,6 +99,8 @@ def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence
 
     wording, said = parts.dataset.wording, parts.sampling.max_tokens
     longest = max(problems, key=lambda problem: len(problem.question))
+    chat = agents.policies[judge].chat
+    _check_system(chat, wording.judge_messages(longest, "", True), "judge_system")
 
     def tokens(problem: Problem, solution: str, room: int) -> int:
         messages = wording.judge_messages(problem, solution, True)
@@ -98,7 +112,6 @@ def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence
         for row in [*parts.quality.canaries, *map(as_rollout, parts.quality.solutions)]:
             tokens(row.problem, row.text, answer)
     # What a model may write: bytes that are no character, and lines of one token.
-    chat = agents.policies[judge].chat
     texts = (BAD * said, "1\n" * (said // 2))
     asked = [wording.judge_messages(longest, text, True) for text in texts]
     most = max(map(len, chat.all_prompt_ids(asked))) + answer

@@ -1,5 +1,6 @@
 """What a model wrote may be longer for the verifier than it was to say: that costs a verdict."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,37 @@ def test_the_start_counts_the_tags_round_a_line(tmp_path: Path) -> None:
         build(config, check(config), tmp_path / "run", Ranks())
     config = compose(tmp_path, *line, *sized(345))
     build(config, check(config), tmp_path / "run", Ranks())
+
+
+REFUSES = (
+    "{% for m in messages %}{% if m.role == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}{{ m.content }}{% endfor %}"
+)
+LEAVES_OUT = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "key", "message"),
+    [
+        (REFUSES, "system", r"refuses messages of system, user .*data\.wording\.system and"),
+        (REFUSES, "judge_system", r"refuses messages of system, user .*judge_system must be null"),
+        (LEAVES_OUT, "system", r"^data\.wording\.system='Be brief\.': .* leaves it out"),
+        (LEAVES_OUT, "judge_system", r"^data\.wording\.judge_system='Be brief\.': .*must be null"),
+    ],
+)
+def test_a_template_that_knows_no_system_message(
+    tmp_path: Path, checkpoint: Path, template: str, key: str, message: str
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "m")
+    (tmp_path / "m" / "chat_template.jinja").write_text(template)
+    words = ("model=qwen3_0.6b", "model@policy.verifier.model=qwen3_0.6b", *SMALL)
+    paths = (f"{at}model.path={tmp_path}/m" for at in ("", "policy.verifier."))
+    few = ("quality.num_solutions=2", "quality.between_solutions=1")
+    given = (*words, *paths, *few, *sized(2048))
+    for said in (f"data.wording.{key}=Be brief.", f"data.wording.{key}=null"):
+        config = compose(tmp_path, *given, said)
+        if said.endswith("null"):
+            build(config, check(config), tmp_path / "run", Ranks())
+        else:
+            with pytest.raises(ValueError, match=message):
+                build(config, check(config), tmp_path / "run", Ranks())

@@ -76,10 +76,12 @@ class Chat:
                 asked, tokenize=False, add_generation_prompt=True, **self.template_options
             )
         except (TemplateError, TypeError) as error:
-            roles = ", ".join(message["role"] for message in asked)
+            roles = [message["role"] for message in asked]
+            cure = "; data.wording.system and judge_system must be null for it"
             raise ValueError(
                 f"model.chat=template: the template of {self.tokenizer.name_or_path} refuses "
-                f"messages of {roles} ({' '.join(str(error).split())})"
+                f"messages of {', '.join(roles)} ({' '.join(str(error).split())})"
+                f"{cure if 'system' in roles else ''}"
             ) from error
         assert isinstance(text, str)
         return text + begun
