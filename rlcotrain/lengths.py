@@ -46,7 +46,9 @@ def fit_lengths(parts: Parts, agents: Agents) -> None:
             f"data {task}: {count} problems left out of training, with their completions they are "
             f"longer than model.max_length={chat.max_length}"
         )
+    _check_stops(agents, "generator", parts.sampling.stop, "sampling")
     if isinstance(parts.verifier, Llm):
+        _check_stops(agents, "verifier", parts.verifier.sampling.stop, "verifier")
         _check_judge(parts, parts.verifier, agents, [problem for problem, _ in asked.values()])
 
 
@@ -62,6 +64,17 @@ def _asked(parts: Parts, agents: Agents) -> dict[str, tuple[Problem, int]]:
             needed = room if said is None else len(chat.completion_ids(said))
             asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
     return asked
+
+
+def _check_stops(agents: Agents, role: str, stop: Sequence[str], key: str) -> None:
+    """ValueError for a stop string that no text ever holds."""
+    policy = agents.roles[role]
+    for mark in stop:
+        if (token := agents.policies[policy].chat.unsaid(mark)) is not None:
+            raise ValueError(
+                f"{key}.stop={list(stop)}: {mark!r} holds the special token {token!r} of policy "
+                f"{policy}, which is no text; allowed: model.stop_tokens=['{token}']"
+            )
 
 
 def _check_system(chat: Chat, messages: Messages, key: str) -> None:

@@ -98,3 +98,25 @@ def test_a_template_that_knows_no_system_message(
         else:
             with pytest.raises(ValueError, match=message):
                 build(config, check(config), tmp_path / "run", Ranks())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "sampling.stop=['b<|im_start|>user']",
+            r"^sampling\.stop=.*token '<\|im_start\|>'",
+        ),
+        ("data.wording.stop=['<|im_end|>']", r"^sampling\.stop=.*allowed: model\.stop_tokens=\["),
+        ("verifier.stop=['<|endoftext|>']", r"^verifier\.stop=.* of policy verifier, which is no"),
+    ],
+)
+def test_a_stop_that_no_text_holds_is_named(
+    tmp_path: Path, checkpoint: Path, word: str, message: str
+) -> None:
+    words = ("model=qwen3_0.6b", "model@policy.verifier.model=qwen3_0.6b", *SMALL)
+    paths = (f"{at}model.path={checkpoint}" for at in ("", "policy.verifier."))
+    few = ("quality.num_solutions=2", "quality.between_solutions=1")
+    config = compose(tmp_path, *words, *paths, *few, *sized(2048), word)
+    with pytest.raises(ValueError, match=message):
+        build(config, check(config), tmp_path / "run", Ranks())

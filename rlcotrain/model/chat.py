@@ -111,6 +111,11 @@ class Chat:
         """
         return self._text(self.tokenizer.encode(text, add_special_tokens=False)) == text
 
+    def unsaid(self, text: str) -> str | None:
+        """A special token whose text stands in this one, which `decode` therefore never shows."""
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        return next((t.content for t in tokens if t.special and t.content in text), None)
+
     def token_ends(self, token_ids: np.ndarray, ends: Sequence[int]) -> list[int]:
         """For each of `ends`: of how many first tokens the text holds the row's text up to there.
 
