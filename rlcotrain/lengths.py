@@ -115,15 +115,16 @@ def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence
     chat = agents.policies[judge].chat
     _check_system(chat, wording.judge_messages(longest, "", True), "judge_system")
 
-    def tokens(problem: Problem, solution: str, room: int) -> int:
-        messages = wording.judge_messages(problem, solution, True)
+    def check(problem: Problem, messages: Messages, room: int) -> None:
         asked = Prompt(problem=problem, messages=messages, peers="", episode="")
-        return len(agents.prompt_ids(judge, asked, room))
+        agents.prompt_ids(judge, asked, room)
 
-    tokens(longest, "1", said - 1 + answer)  # of one line, tags included where lines have some
+    # Of one line, so that its tags count where lines have some.
+    check(longest, wording.judge_messages(longest, "1", True), said - 1 + answer)
     if parts.quality is not None:
+        told = parts.quality.source.wording
         for row in [*parts.quality.canaries, *map(as_rollout, parts.quality.solutions)]:
-            tokens(row.problem, row.text, answer)
+            check(row.problem, told.judge_messages(row.problem, row.text, True), answer)
     # What a model may write: bytes that are no character, and lines of one token.
     texts = (BAD * said, "1\n" * (said // 2))
     asked = [wording.judge_messages(longest, text, True) for text in texts]

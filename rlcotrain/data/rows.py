@@ -119,8 +119,12 @@ def read_problems(
     pairs = list(zip(rows, gather(rows, read), strict=True))
     _check_ids(pairs)
     kept = list[Problem]()
-    left = Left("no usable answer"), Left("no question"), Left("their question stands before")
-    answers, others = dict[str, tuple[int, str | None]](), Left("")
+    left = (
+        LeftOut("no usable answer"),
+        LeftOut("no question"),
+        LeftOut("their question stands before"),
+    )
+    answers, others = dict[str, tuple[int, str | None]](), LeftOut("")
     for row, problem in pairs:
         question = folded(problem)
         line, answer = answers.get(question, (row.line, problem.answer))
@@ -144,7 +148,7 @@ def read_problems(
 
 
 @dataclass(slots=True)
-class Left:
+class LeftOut:
     """Rows left out for one reason: how many, and the place of the first."""
 
     why: str

@@ -70,7 +70,7 @@ class Wording:
         """
         parts = []
         for one in self.shown(lead):
-            parts += [*self._ask(one["question"]), (" ", False), (one["answer"], True)]
+            parts += [*self._ask(str(one["question"])), (" ", False), (str(one["answer"]), True)]
             parts += [("\n\n", False)]
         speech = _speech(self.system, Words.of(*parts, *self._ask(problem.question)))
         begun = {"role": "assistant", "content": Words(self.prefix)}

@@ -224,3 +224,8 @@ def test_what_others_wrote_is_quoted() -> None:
         [],
         ["q", "<step>s</step>", "1"],
     ]
+
+
+def test_examples_may_be_numbers() -> None:
+    wording = Wording(template="{question}=", examples=[{"question": 11, "answer": 2}])  # type: ignore[dict-item]
+    assert wording.messages(Problem(id="1", question="3"))[0]["content"] == "11= 2\n\n3="
