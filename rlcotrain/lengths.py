@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rlcotrain.labelled import as_rollout
 from rlcotrain.model.agents import Agents
@@ -23,7 +24,9 @@ def fit_lengths(parts: Parts, agents: Agents) -> None:
     asked = _asked(parts, agents)
     chat = agents.policies[agents.roles["generator"]].chat
     for problem, _ in [*asked.values()][:1]:
-        _check_system(chat, parts.dataset.wording.messages(problem, 0), "system")
+        messages = parts.dataset.wording.messages(replace(problem, question="1"), 0)
+        _check_system(chat, messages, "system")
+        chat.check(messages)
     lengths = {
         name: len(chat.prompt_ids(parts.dataset.wording.messages(problem, 0)))
         for name, (problem, _) in asked.items()
@@ -113,7 +116,9 @@ def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence
     wording, said = parts.dataset.wording, parts.sampling.max_tokens
     longest = max(problems, key=lambda problem: len(problem.question))
     chat = agents.policies[judge].chat
-    _check_system(chat, wording.judge_messages(longest, "", True), "judge_system")
+    plain = wording.judge_messages(replace(longest, question="1"), "1", True)
+    _check_system(chat, plain, "judge_system")
+    chat.check(plain)
 
     def check(problem: Problem, messages: Messages, room: int) -> None:
         asked = Prompt(problem=problem, messages=messages, peers="", episode="")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rlcotrain.data.dataset import LabelledSolution, Levels, check_count, epoch_order
 from rlcotrain.data.rows import Row, read_rows
-from rlcotrain.data.wording import CLOSE, OPEN, TAG
+from rlcotrain.data.wording import CLOSE, OPEN, TAG, says_something
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, StepTruth, Wording
 
@@ -72,7 +72,7 @@ def read_solution(row: Row, split: str) -> LabelledSolution:
     steps = row.values.get("steps")
     if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise row.error(f"field 'steps' holds {steps!r:.60}, expected a list of texts")
-    if not "".join(steps).strip():
+    if not says_something("".join(steps)):
         raise row.error(f"field 'steps' holds {steps!r:.60}, which says nothing")
     label = row.number("label")
     if not -1 <= label < len(steps):
@@ -80,10 +80,10 @@ def read_solution(row: Row, split: str) -> LabelledSolution:
     if any(CLOSE in step for step in steps):
         raise row.error(f"field 'steps' holds {CLOSE!r}, which ends a step")
     # What says nothing is no step (rlcotrain.data.wording).
-    if label >= 0 and not steps[label].strip():
+    if label >= 0 and not says_something(steps[label]):
         raise row.error(f"field 'label' holds {label}, a step that says nothing")
-    label -= sum(not step.strip() for step in steps[: max(label, 0)])
-    steps = [step for step in steps if step.strip()]
+    label -= sum(not says_something(step) for step in steps[: max(label, 0)])
+    steps = list(filter(says_something, steps))
     problem = Problem(
         id=f"processbench/{split}/{row.text('id')}", question=row.text("problem"), task=split
     )

@@ -121,6 +121,11 @@ class Wording:
         return _tagged(text) if self.step_style == "tag" else _lines(text, finished)
 
 
+def says_something(text: str) -> bool:
+    """Whether a step shows more than spaces and characters that cannot be seen."""
+    return any(letter.isprintable() and not letter.isspace() for letter in text)
+
+
 def _speech(system: str | None, text: Words) -> Messages:
     user = {"role": "user", "content": text}
     told = {"role": "system", "content": Words(system or "")}
@@ -133,7 +138,7 @@ def _tagged(text: str) -> list[tuple[int, int]]:
     while (close := text.find(CLOSE, seen)) >= 0:
         start = text.rfind(OPEN, seen, close)
         seen = close + len(CLOSE)
-        if start >= 0 and text[start + len(OPEN) : close].strip():
+        if start >= 0 and says_something(text[start + len(OPEN) : close]):
             spans.append((start, seen))
     return spans
 
@@ -142,8 +147,9 @@ def _lines(text: str, finished: bool) -> list[tuple[int, int]]:
     """Every line that says something and is no `####` answer; the last may be cut."""
     spans, start = [], 0
     for line in text.split("\n"):
-        words, after = line.strip(), start + len(line) + 1
-        if words and not words.startswith("####") and (finished or after <= len(text)):
+        shown, after = says_something(line), start + len(line) + 1
+        shown &= not line.lstrip().startswith("####")
+        if shown and (finished or after <= len(text)):
             spans.append((start, start + len(line.rstrip())))
         start = after
     return spans

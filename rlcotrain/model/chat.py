@@ -86,6 +86,18 @@ class Chat:
         assert isinstance(text, str)
         return text + begun
 
+    def check(self, messages: Messages) -> None:
+        """ValueError where messages that quote no control token would be read otherwise than by the
+        tokenizer itself."""
+        if any(self.control.guard(m)["content"] != m["content"] for m in messages):
+            return
+        own = self.tokenizer(self.render(messages), add_special_tokens=self.style == "raw")
+        if self.prompt_ids(messages).tolist() != own["input_ids"]:
+            raise ValueError(
+                f"model: the control tokens of {self.tokenizer.name_or_path} are written otherwise "
+                "than its tokenizer calls them: not supported"
+            )
+
     def completion_ids(self, text: str) -> np.ndarray:
         """[T] int32 of a text the model should have said, its end-of-sequence token included."""
         guarded = self.control.guard_text(text)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,8 +45,14 @@ class Control:
         names = {i: str(tokenizer.convert_ids_to_tokens(i)) for i in sorted(marked | written)}
         self._spelled = {name: f"{name[0]}{token_hex(16)}{name[-1]}" for name in names.values()}
         self._guarded = {name: token_hex(16) for name in names.values()}
-        self._all = _any_of(names.values())
-        self._marked = _any_of(name for i, name in names.items() if i in marked)
+        # Some tokens are none within a word.
+        apart = {i for i, token in added.items() if token.single_word}
+        forms = {
+            i: rf"(?<!\w){re.escape(name)}(?!\w)" if i in apart else re.escape(name)
+            for i, name in names.items()
+        }
+        self._all = _any_of(forms.values())
+        self._marked = _any_of(form for i, form in forms.items() if i in marked)
         self._guards = _any_of(self._guarded.values())
         self._plain = {guard: name for name, guard in self._guarded.items()}
         self._twin = _renamed(core, names, self._spelled)
@@ -78,10 +84,9 @@ class Control:
         return [np.asarray(one.ids, np.int32) for one in found]
 
 
-def _any_of(texts: Any) -> re.Pattern[str]:
-    """The longest of `texts` at each place; without any, nothing."""
-    ordered = sorted(texts, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
+def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
+    """The longest of `forms` at each place; without any, nothing."""
+    return re.compile("|".join(sorted(forms, key=len, reverse=True)) or r"(?!)")
 
 
 def _renamed(core: Tokenizer, names: Mapping[int, str], spelled: Mapping[str, str]) -> Tokenizer:

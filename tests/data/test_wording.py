@@ -83,6 +83,10 @@ def found(style: StepStyle, text: str, finished: bool = True) -> list[str]:
         # What says nothing is no step, however often.
         ("<step></step>" * 20, []),
         ("<step> \n</step><step>1</step>", ["<step>1</step>"]),
+        (
+            "<step>\u200b\u00ad</step><step>\u2062</step><step>\ufffd</step>",
+            ["<step>\ufffd</step>"],
+        ),
         # Cut, at a tag or within one.
         ("<step>1</step><step>2", ["<step>1</step>"]),
         ("<step>1</step><step>2</ste", ["<step>1</step>"]),
