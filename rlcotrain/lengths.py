@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from rlcotrain.labelled import as_rollout
 from rlcotrain.model.agents import Agents
+from rlcotrain.model.chat import BAD, Chat
 from rlcotrain.parts import Parts
 from rlcotrain.screen import say
 from rlcotrain.types import Messages, Problem, Prompt
@@ -20,6 +23,10 @@ def fit_lengths(parts: Parts, agents: Agents) -> None:
     """
     asked = _asked(parts, agents)
     chat = agents.policies[agents.roles["generator"]].chat
+    for problem, _ in [*asked.values()][:1]:
+        messages = parts.dataset.wording.messages(replace(problem, question="1"), 0)
+        _check_system(chat, messages, "system")
+        chat.check(messages)
     lengths = {
         name: len(chat.prompt_ids(parts.dataset.wording.messages(problem, 0)))
         for name, (problem, _) in asked.items()
@@ -42,7 +49,9 @@ def fit_lengths(parts: Parts, agents: Agents) -> None:
             f"data {task}: {count} problems left out of training, with their completions they are "
             f"longer than model.max_length={chat.max_length}"
         )
+    _check_stops(agents, "generator", parts.sampling.stop, "sampling")
     if isinstance(parts.verifier, Llm):
+        _check_stops(agents, "verifier", parts.verifier.sampling.stop, "verifier")
         _check_judge(parts, parts.verifier, agents, [problem for problem, _ in asked.values()])
 
 
@@ -58,6 +67,27 @@ def _asked(parts: Parts, agents: Agents) -> dict[str, tuple[Problem, int]]:
             needed = room if said is None else len(chat.completion_ids(said))
             asked[problem.id] = problem, max(needed, asked.get(problem.id, (problem, 0))[1])
     return asked
+
+
+def _check_stops(agents: Agents, role: str, stop: Sequence[str], key: str) -> None:
+    """ValueError for a stop string that no text ever holds."""
+    policy = agents.roles[role]
+    for mark in stop:
+        if (token := agents.policies[policy].chat.unsaid(mark)) is not None:
+            raise ValueError(
+                f"{key}.stop={list(stop)}: {mark!r} holds the special token {token!r} of policy "
+                f"{policy}, which is no text; allowed: model.stop_tokens=['{token}']"
+            )
+
+
+def _check_system(chat: Chat, messages: Messages, key: str) -> None:
+    """ValueError where the chat template leaves the system message out."""
+    text, first = chat.render(messages), messages[0]
+    if first["role"] == "system" and first["content"].strip() not in text:
+        raise ValueError(
+            f"data.wording.{key}={first['content']!r:.60}: the chat template of "
+            f"{chat.tokenizer.name_or_path} leaves it out; must be null"
+        )
 
 
 def _tested(parts: Parts) -> set[str]:
@@ -83,14 +113,30 @@ def _check_judge(parts: Parts, verifier: Llm, agents: Agents, problems: Sequence
                 "choose a model whose tokenizer knows all characters"
             )
 
-    def check(problem: Problem, messages: Messages, room: int) -> None:
-        agents.prompt_ids(
-            judge, Prompt(problem=problem, messages=messages, peers="", episode=""), room
-        )
-
-    wording = parts.dataset.wording
+    wording, said = parts.dataset.wording, parts.sampling.max_tokens
     longest = max(problems, key=lambda problem: len(problem.question))
-    check(longest, wording.judge_messages(longest, "", True), parts.sampling.max_tokens + answer)
-    for solution in parts.quality.solutions if parts.quality is not None else ():
-        messages = wording.judge_messages(solution.problem, solution.text, True)
-        check(solution.problem, messages, answer)
+    chat = agents.policies[judge].chat
+    plain = wording.judge_messages(replace(longest, question="1"), "1", True)
+    _check_system(chat, plain, "judge_system")
+    chat.check(plain)
+
+    def check(problem: Problem, messages: Messages, room: int) -> None:
+        asked = Prompt(problem=problem, messages=messages, peers="", episode="")
+        agents.prompt_ids(judge, asked, room)
+
+    # Of one line, so that its tags count where lines have some.
+    check(longest, wording.judge_messages(longest, "1", True), said - 1 + answer)
+    if parts.quality is not None:
+        told = parts.quality.source.wording
+        for row in [*parts.quality.canaries, *map(as_rollout, parts.quality.solutions)]:
+            check(row.problem, told.judge_messages(row.problem, row.text, True), answer)
+    # What a model may write: bytes that are no character, and lines of one token.
+    texts = (BAD * said, "1\n" * (said // 2))
+    asked = [wording.judge_messages(longest, text, True) for text in texts]
+    most = max(map(len, chat.all_prompt_ids(asked))) + answer
+    if most > chat.max_length:
+        say(
+            f"policy.{judge}.model.max_length={chat.max_length}: a solution of {said} tokens may "
+            f"need up to {most} once it is read and judged; one that is too long goes without a "
+            "verdict and is counted (verifier/no_room)"
+        )

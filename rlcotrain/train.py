@@ -88,7 +88,9 @@ def _step(run: Run, position: Position) -> dict[str, float]:
     if position.step == 0:
         for name, other in (phase.start_from or {}).items():
             run.policies[name].load_weights(run.policies[other].weights())
+    left_out = run.agents.no_room
     rollouts = run.player.next(position, step)
+    left_out = run.agents.no_room - left_out
     clock.lap("generate")
     rollouts = run.balance(rollouts, phase.train)
     rollouts = _advantages(run, position, rollouts)
@@ -105,6 +107,13 @@ def _step(run: Run, position: Position) -> dict[str, float]:
         "rollout/rows_dropped": float(dropped),
         "rollout/problems_repeated": float(run.player.repeated),
     }
+    if phase.game.samples and "verifier" in run.agents.roles:
+        whole["verifier/no_room"] = float(left_out)
+    if left_out:
+        say(
+            f"{phase.name} {position.step}: {left_out} solutions are too long for the verifier "
+            "to read and go without a verdict (verifier/no_room)"
+        )
     whole["reward/alpha"] = run.mix.alpha(position.lead)
     run.record.line(
         phase.name, position.step, on_its_axis(position, run.schedule.leader, metrics, whole)

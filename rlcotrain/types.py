@@ -18,10 +18,30 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Messages = tuple[dict[str, str], ...]
+Messages = tuple[dict[str, str], ...]  # a plain content is quoted as a whole, see Words
 Stop = Literal["stop", "length"]
 GradeStatus = Literal["ok", "no_answer", "unparsable", "timeout", "crashed"]
 VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned", "contradictory"]
+
+
+class Words(str):
+    """A content whose text is the configuration's, but for what it quotes.
+
+    quoted: (start, end) characters, end exclusive, of what a data file or a model wrote. Only the
+    configuration can write control tokens: what is quoted stays text (rlcotrain.model.chat).
+    """
+
+    quoted: tuple[tuple[int, int], ...] = ()
+
+    @staticmethod
+    def of(*parts: tuple[str, bool]) -> Words:
+        """The joined texts of `parts`, those with True quoted."""
+        words, spans, start = Words("".join(text for text, _ in parts)), [], 0
+        for text, quoted in parts:
+            spans += [(start, start + len(text))] if quoted and text else []
+            start += len(text)
+        words.quoted = tuple(spans)
+        return words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +65,16 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """What one model call is asked. Rows of equal `peers` are compared with each other."""
+    """What one model call is asked. Rows of equal `peers` are compared with each other.
+
+    optional: it holds what a model wrote, and is left out where that leaves no room for a reply.
+    """
 
     problem: Problem
     messages: Messages
     peers: str
     episode: str
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

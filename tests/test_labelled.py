@@ -30,7 +30,7 @@ from tests.rows import said
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "processbench"
 WORDING = Wording(judge_template="{question}\n==\n{solution}")
-STEP = re.compile(r"<step>(.*?)</step>", re.DOTALL)
+STEP = re.compile(r"<step>(.+?)</step>", re.DOTALL)
 Judge = Callable[[Problem, str], str]
 
 
@@ -146,8 +146,8 @@ def test_one_who_never_errs() -> None:
         assert found[f"processbench_f1/arithmetic{end}"] == found[f"processbench_f1/mean{end}"] == 1
     assert found["false_positive_rate"] == found["parse_failures"] == 0.0
     assert found["positive_share"] == found["solutions_right"] == 0.5
-    # It finds no step wrong where there is none: all is right, but for the block that shows no sum.
-    assert found["canary_accept_rate"] == (len(CANARIES) - 1) / len(CANARIES)
+    # It finds no step wrong where there is none.
+    assert found["canary_accept_rate"] == 1.0
 
 
 def test_one_who_flags_every_wrap_is_worth_nothing() -> None:

@@ -152,7 +152,7 @@ def subject_name(text: str) -> str:
 
 def level_number(text: str) -> int:
     """ "Level 5" and "5" are 5, "Level ?" is 0."""
-    found = re.search(r"\d+", text)
+    found = re.search(r"[0-9]{1,18}", text)
     return int(found[0]) if found else 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rlcotrain.data.dataset import LabelledSolution, Levels, check_count, epoch_order
 from rlcotrain.data.rows import Row, read_rows
-from rlcotrain.data.wording import CLOSE, OPEN
+from rlcotrain.data.wording import CLOSE, OPEN, TAG, says_something
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Problem, StepTruth, Wording
 
@@ -70,17 +70,24 @@ def split_file(folder: Path, split: str) -> Path | None:
 def read_solution(row: Row, split: str) -> LabelledSolution:
     """One row; its task is the split. No answer comes with it: `label` alone says what is right."""
     steps = row.values.get("steps")
-    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps) or not steps:
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise row.error(f"field 'steps' holds {steps!r:.60}, expected a list of texts")
+    if not says_something("".join(steps)):
+        raise row.error(f"field 'steps' holds {steps!r:.60}, which says nothing")
     label = row.number("label")
     if not -1 <= label < len(steps):
         raise row.error(f"field 'label' holds {label}, expected -1..{len(steps) - 1}")
     if any(CLOSE in step for step in steps):
         raise row.error(f"field 'steps' holds {CLOSE!r}, which ends a step")
+    # What says nothing is no step (rlcotrain.data.wording).
+    if label >= 0 and not says_something(steps[label]):
+        raise row.error(f"field 'label' holds {label}, a step that says nothing")
+    label -= sum(not says_something(step) for step in steps[: max(label, 0)])
+    steps = list(filter(says_something, steps))
     problem = Problem(
         id=f"processbench/{split}/{row.text('id')}", question=row.text("problem"), task=split
     )
-    text = "".join(f"{OPEN}{step}{CLOSE}" for step in steps)
+    text = "".join(f"{OPEN}{TAG.sub('&lt;', step)}{CLOSE}" for step in steps)
     right = row.values.get("final_answer_correct")
     if not isinstance(right, bool):
         raise row.error(f"field 'final_answer_correct' holds {right!r:.60}, expected true or false")

@@ -2,16 +2,21 @@
 
 import gzip
 import json
+import math
+import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rlcotrain.data.dataset import folded
 from rlcotrain.types import Problem
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character, unless the other half follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,8 @@ class Row:
             held = "is missing" if field not in self.values else f"holds {value!r:.60}"
             fields = ", ".join(map(repr, self.values))
             raise self.error(f"field {field!r} {held}, expected text or a number (has: {fields})")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.error(f"field {field!r} holds {value}, which is no number")
         # Tables of the hub hold whole numbers as 27.0, which no answer looks like.
         return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
@@ -57,7 +64,8 @@ class Row:
     def number(self, field: str) -> int:
         """A field that holds a whole number, as such or as text. ValueError where it does not."""
         text = self.text(field)
-        if not text.removeprefix("-").isdecimal():
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
             raise self.error(f"field {field!r} holds {text!r:.60}, expected a whole number")
         return int(text)
 
@@ -73,8 +81,8 @@ class Row:
 def read_rows(path: Path, key: str) -> list[Row]:
     """All rows of a .jsonl or .jsonl.gz file; `key` is the configuration key that named it."""
     source = f"{key}: {path}"
-    if not path.is_file():
-        raise ValueError(f"{source} does not exist; expected a .jsonl or .jsonl.gz file")
+    if (kind := _kind(path)) != "a file":
+        raise ValueError(f"{source} {kind}; expected a .jsonl or .jsonl.gz file")
     filled = (numbered for numbered in _lines(path, source) if numbered[1].strip())
     rows = gather(filled, lambda numbered: _parse(source, *numbered))
     if not rows:
@@ -104,11 +112,57 @@ def read_problems(
 ) -> tuple[list[Problem], list[str]]:
     """Every row as `read` gives it, and what is to be told of rows that were left out.
 
-    That are those whose answer says nothing: none could be graded against it. ValueError for rows
-    that cannot be read and for ids that come twice, with the first of them and their number.
+    That are those whose question or answer says nothing, and those whose question an earlier row
+    has asked. ValueError for rows that cannot be read and for ids that come twice, with the first
+    of them and their number.
     """
-    problems, lines = gather(rows, read), dict[str, int]()
-    pairs = list(zip(rows, problems, strict=True))
+    pairs = list(zip(rows, gather(rows, read), strict=True))
+    _check_ids(pairs)
+    kept = list[Problem]()
+    left = (
+        LeftOut("no usable answer"),
+        LeftOut("no question"),
+        LeftOut("their question stands before"),
+    )
+    answers, others = dict[str, tuple[int, str | None]](), LeftOut("")
+    for row, problem in pairs:
+        question = folded(problem)
+        line, answer = answers.get(question, (row.line, problem.answer))
+        if problem.answer == "":
+            left[0].add(row)
+        elif not question:
+            left[1].add(row)
+        elif question in answers:
+            left[2].add(row, f", asked in line {line}")
+            if None not in (answer, problem.answer) and answer != problem.answer:
+                others.add(row, f" says {problem.answer!r:.40}, line {line} {answer!r:.40}")
+        else:
+            answers[question] = line, answer
+            kept.append(problem)
+    notes = [
+        f"{one.count} rows left out, {one.why}: first {one.first}" for one in left if one.count
+    ]
+    if others.count:
+        notes.append(f"{others.count} of them have another answer: first {others.first}")
+    return kept, notes
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Rows left out for one reason: how many, and the place of the first."""
+
+    why: str
+    count: int = 0
+    first: str = ""
+
+    def add(self, row: Row, words: str = "") -> None:
+        """One more."""
+        self.first = self.first or row.place + words
+        self.count += 1
+
+
+def _check_ids(pairs: Sequence[tuple[Row, Problem]]) -> None:
+    lines = dict[str, int]()
     doubles = [
         (row, problem)
         for row, problem in pairs
@@ -118,11 +172,8 @@ def read_problems(
         row, problem = doubles[0]
         raise row.error(
             f"id {problem.id!r} is that of line {lines[problem.id]}; "
-            f"{len(doubles)} of {len(rows)} lines repeat an id"
+            f"{len(doubles)} of {len(pairs)} lines repeat an id"
         )
-    mute = [row for row, problem in pairs if problem.answer == ""]
-    notes = [f"{len(mute)} rows left out, no usable answer: first {mute[0].place}"] if mute else []
-    return [problem for problem in problems if problem.answer != ""], notes
 
 
 def gather(items: Iterable[Item], make: Callable[[Item], Made]) -> list[Made]:
@@ -153,13 +204,41 @@ def _lines(path: Path, source: str) -> Iterator[tuple[int, bytes]]:
 def _parse(source: str, number: int, line: bytes) -> Row:
     place = f"{source} line {number}"
     try:
-        values = json.loads(line, parse_constant=_refuse)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = line.decode(json.detect_encoding(line))
+        values = DECODER.decode(text)
+        if SURROGATE.search(text):
+            json.dumps(values, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{place} is no JSON ({error}); expected one object a line") from error
     if not isinstance(values, dict):
         raise ValueError(f"{place} holds a {type(values).__name__}; expected one object a line")
     return Row(source, number, values)
 
 
+def _kind(path: Path) -> str:
+    """What stands at a path: "a file", or what to say of it."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "does not exist"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISREG(mode):
+        return "a file"
+    return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+
+
 def _refuse(word: str) -> None:
     raise json.JSONDecodeError(f"{word} is no number", word, 0)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice!r} stands in an object twice")
+    return values
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlcotrain.types import Messages, Problem
+from rlcotrain.types import Messages, Problem, Words
 
 StepStyle = Literal["tag", "line"]
 OPEN, CLOSE = "<step>", "</step>"
 PLACE = re.compile(r"\{(question|solution|count)\}")
+# The `<` of a tag of judgements, however it is written: one that looks like it may pass for it.
+TAG = re.compile(r"<(?=[\s/]*(?:step|verdict)\b)", re.IGNORECASE)
+VERDICT_TAG = re.compile(r"<(?=[\s/]*verdict\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,9 +68,13 @@ class Wording:
         lead: steps that the leading phase has done, None: as at the end of training. A `prefix` is
         the beginning of an assistant's message.
         """
-        asked = [f"{self._ask(one['question'])} {one['answer']}" for one in self.shown(lead)]
-        speech = _speech(self.system, "\n\n".join([*asked, self._ask(problem.question)]))
-        return (*speech, {"role": "assistant", "content": self.prefix}) if self.prefix else speech
+        parts = []
+        for one in self.shown(lead):
+            parts += [*self._ask(str(one["question"])), (" ", False), (str(one["answer"]), True)]
+            parts += [("\n\n", False)]
+        speech = _speech(self.system, Words.of(*parts, *self._ask(problem.question)))
+        begun = {"role": "assistant", "content": Words(self.prefix)}
+        return (*speech, begun) if self.prefix else speech
 
     def shown(self, lead: int | None) -> Sequence[Mapping[str, str]]:
         """The examples of a step: ceil(n * (1 - lead / examples_until)) of n."""
@@ -76,19 +83,34 @@ class Wording:
         left = self.examples_until - (self.examples_until if lead is None else lead)
         return self.examples[: -(-len(self.examples) * max(left, 0) // self.examples_until)]
 
-    def _ask(self, question: str) -> str:
-        # replace, not format: a template may hold other braces, as in "put it in \boxed{}".
-        return self.template.replace("{question}", question)
+    def _ask(self, question: str) -> list[tuple[str, bool]]:
+        """Parts of Words. Of the template's braces only {question} is a place, not \\boxed{}."""
+        first, *others = self.template.split("{question}")
+        parts = [(first, False)]
+        for other in others:
+            parts += [(question, True), (other, False)]
+        return parts
 
     def judge_messages(self, problem: Problem, solution: str, finished: bool) -> Messages:
-        """What the verifier reads: the question, the solution in marked steps, their number."""
+        """What the verifier reads: the question, the solution in marked steps, their number.
+
+        The tags of a judgement are the verifier's. Where question or solution write one, its `<`
+        is `&lt;`; only solutions whose steps are tagged keep their own `<step>` and `</step>`.
+        """
         steps = self.steps(solution, finished)
         if self.step_style == "line":
             solution = _mark(solution, steps)
-        parts = {"question": problem.question, "solution": solution, "count": str(len(steps))}
+        else:
+            solution = VERDICT_TAG.sub("&lt;", solution)
+        places = {
+            "question": TAG.sub("&lt;", problem.question),
+            "solution": solution,
+            "count": str(len(steps)),
+        }
         # One pass: a solution that says {question} must not be filled in.
-        text = PLACE.sub(lambda place: parts[place[1]], self.judge_template)
-        return _speech(self.judge_system, text)
+        words = PLACE.split(self.judge_template)  # own, place, own, place ...
+        parts = [(places[w], True) if i % 2 else (w, False) for i, w in enumerate(words)]
+        return _speech(self.judge_system, Words.of(*parts))
 
     def tagged(self) -> Wording:
         """The same for solutions whose steps are tagged."""
@@ -99,18 +121,24 @@ class Wording:
         return _tagged(text) if self.step_style == "tag" else _lines(text, finished)
 
 
-def _speech(system: str | None, text: str) -> Messages:
+def says_something(text: str) -> bool:
+    """Whether a step shows more than spaces and characters that cannot be seen."""
+    return any(letter.isprintable() and not letter.isspace() for letter in text)
+
+
+def _speech(system: str | None, text: Words) -> Messages:
     user = {"role": "user", "content": text}
-    return (user,) if system is None else ({"role": "system", "content": system}, user)
+    told = {"role": "system", "content": Words(system or "")}
+    return (user,) if system is None else (told, user)
 
 
 def _tagged(text: str) -> list[tuple[int, int]]:
-    """Every `<step>...</step>`, without a tag inside; found in linear time."""
+    """Every `<step>...</step>` that says something, without a tag inside; found in linear time."""
     spans, seen = [], 0
     while (close := text.find(CLOSE, seen)) >= 0:
         start = text.rfind(OPEN, seen, close)
         seen = close + len(CLOSE)
-        if start >= 0:
+        if start >= 0 and says_something(text[start + len(OPEN) : close]):
             spans.append((start, seen))
     return spans
 
@@ -119,17 +147,19 @@ def _lines(text: str, finished: bool) -> list[tuple[int, int]]:
     """Every line that says something and is no `####` answer; the last may be cut."""
     spans, start = [], 0
     for line in text.split("\n"):
-        words, after = line.strip(), start + len(line) + 1
-        if words and not words.startswith("####") and (finished or after <= len(text)):
+        shown, after = says_something(line), start + len(line) + 1
+        shown &= not line.lstrip().startswith("####")
+        if shown and (finished or after <= len(text)):
             spans.append((start, start + len(line.rstrip())))
         start = after
     return spans
 
 
 def _mark(text: str, steps: Sequence[tuple[int, int]]) -> str:
-    """The text with each of its steps between tags."""
+    """The text with each of its steps between tags, and no others in it."""
     parts, at = [], 0
     for start, end in steps:
-        parts += [text[at:start], OPEN, text[start:end], CLOSE]
+        between, step = (TAG.sub("&lt;", text[a:b]) for a, b in ((at, start), (start, end)))
+        parts += [between, OPEN, step, CLOSE]
         at = end
-    return "".join([*parts, text[at:]])
+    return "".join([*parts, TAG.sub("&lt;", text[at:])])

@@ -41,14 +41,17 @@ class Speaker:
     _stop_tokens: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
 
     def may_stop(self, stop: tuple[str, ...]) -> np.ndarray:
-        """[V] bool: tokens whose text holds the last character of a stop string."""
+        """[V] bool: tokens that add the last character of a stop string to a text."""
         if stop not in self._stop_tokens:
             size = self.module.get_output_embeddings().weight.shape[0]
-            texts = [self.decode(np.array([i], np.int32)) for i in range(size)]
+            # Said twice: of a text's first token, SentencePiece takes the space away.
+            texts = [self.decode(np.array([i, i], np.int32)) for i in range(size)]
             last = {mark[-1] for mark in stop}
             # A byte of a split multi-byte character decodes to U+FFFD: let it be checked as well.
+            # SentencePiece makes that of good bytes, too, where the next one is bad.
+            bad = any("\ufffd" in mark for mark in stop)
             self._stop_tokens[stop] = np.array(
-                [bool(last & set(t)) or "\ufffd" in t for t in texts]
+                [bad or bool(last & set(t)) or "\ufffd" in t for t in texts]
             )
         return self._stop_tokens[stop]
 

@@ -51,6 +51,7 @@ class Demonstrate:
                 messages=turn.task.wording.judge_messages(problem, solution, True),
                 peers=f"{turn.step}/{position}/verifier",
                 episode=f"{turn.step}/{position}",
+                optional=True,
             )
             for position, (problem, (solution, _)) in enumerate(zip(problems, shown, strict=True))
         ]

@@ -44,7 +44,7 @@ class Solve:
         """The same for solutions that are already there, without what they earned before."""
         rows = [replace(row, rewards=()) for row in rows]
         verdicts, judgements = self.verifier.judge(rows, agents, turn)
-        rows = reward(rows, verdicts, agents, turn)
+        rows = reward(rows, verdicts, agents, turn, "step" in self.verifier.streams)
         for stream, bonus in self.bonuses.items():
             rows = [
                 row if value is None else row.give(stream, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +54,7 @@ class Agents:
         self.policies = policies
         self.roles = roles
         self.engine = engine
+        self.no_room = 0  # optional prompts that were left out so far
         self._speakers = {
             name: Speaker(
                 module=policy.layout.speaker,
@@ -79,23 +81,27 @@ class Agents:
         sampling: Sampling,
         *seed_parts: int | str,
     ) -> list[Rollout]:
-        """`group_size` rows a prompt, a prompt's rows side by side.
+        """`group_size` rows a prompt, a prompt's rows side by side; none of an optional prompt
+        without room for them, which `no_room` counts.
 
         Every row has a seed of its own: hash of (seed_parts, role, policy, position, sample).
         """
         name = self.roles[role]
         ids = self._prompt_ids(name, prompts, [sampling.max_tokens] * len(prompts))
+        asked = [i for i, found in enumerate(ids) if found is not None for _ in range(group_size)]
+        self.no_room += sum(found is None for found in ids)
         seeds = [
-            derive_seed(*seed_parts, role, name, position, sample)
-            for position in range(len(prompts))
-            for sample in range(group_size)
+            derive_seed(*seed_parts, role, name, position, i % group_size)
+            for i, position in enumerate(asked)
         ]
-        repeated = [ids[i] for i in range(len(prompts)) for _ in range(group_size)]
+        repeated = [found for found in ids if found is not None for _ in range(group_size)]
         completions = self._generate(name, repeated, seeds, sampling)
         texts = self.policies[name].chat.decode_all([c.token_ids for c in completions])
         return [
-            self._row(role, prompts[i // group_size], repeated[i], completion, text, sampling)
-            for i, (completion, text) in enumerate(zip(completions, texts, strict=True))
+            self._row(role, prompts[position], prompt_ids, completion, text, sampling)
+            for position, prompt_ids, completion, text in zip(
+                asked, repeated, completions, texts, strict=True
+            )
         ]
 
     @everywhere
@@ -110,12 +116,18 @@ class Agents:
         return [completion for part in self.ranks.gather(said) for completion in part]
 
     def say(self, role: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Rollout]:
-        """Rows with given words; nothing was sampled, so their log-probabilities are NaN."""
+        """Rows with given words; nothing was sampled, so their log-probabilities are NaN.
+
+        As with `sample`, an optional prompt may have none.
+        """
         name = self.roles[role]
         said = [self.policies[name].chat.completion_ids(text) for text in texts]
         asked = self._prompt_ids(name, prompts, list(map(len, said)))
         rows = []
+        self.no_room += sum(ids is None for ids in asked)
         for prompt, text, token_ids, ids in zip(prompts, texts, said, asked, strict=True):
+            if ids is None:
+                continue
             completion = Completion(
                 token_ids=token_ids,
                 logprobs=np.full(len(token_ids), np.nan, np.float32),
@@ -131,17 +143,23 @@ class Agents:
 
     def prompt_ids(self, name: str, prompt: Prompt, room: int) -> np.ndarray:
         """What policy `name` reads. ValueError where `room` tokens more would be too many."""
-        return self._prompt_ids(name, [prompt], [room])[0]
+        (found,) = self._prompt_ids(name, [replace(prompt, optional=False)], [room])
+        assert found is not None
+        return found
 
     def _prompt_ids(
         self, name: str, prompts: Sequence[Prompt], rooms: Sequence[int]
-    ) -> list[np.ndarray]:
+    ) -> list[np.ndarray | None]:
+        """What the policy reads, None of optional prompts that leave no room."""
         chat = self.policies[name].chat
-        found = chat.all_prompt_ids([prompt.messages for prompt in prompts])
-        for prompt, ids, room in zip(prompts, found, rooms, strict=True):
+        found: list[np.ndarray | None] = []
+        asked = chat.all_prompt_ids([prompt.messages for prompt in prompts])
+        for prompt, ids, room in zip(prompts, asked, rooms, strict=True):
+            fits = len(ids) + room <= chat.max_length
+            found.append(ids if fits or not prompt.optional else None)
             if not len(ids):
                 raise ValueError(f"problem {prompt.problem.id}: its prompt is empty")
-            if len(ids) + room > chat.max_length:
+            if not fits and not prompt.optional:
                 raise ValueError(
                     f"model.max_length={chat.max_length}: problem {prompt.problem.id} has a prompt "
                     f"of {len(ids)} tokens and needs {room} more for the completion"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from jinja2.exceptions import TemplateError
 
+from rlcotrain.model.control import Control
 from rlcotrain.types import Messages
 
 if TYPE_CHECKING:
@@ -49,27 +52,57 @@ class Chat:
         """The same of several, in one call: a tokenizer takes longer to be asked than to answer."""
         if not asked:
             return []
-        texts = [self.render(messages) for messages in asked]
+        guarded = [tuple(map(self.control.guard, messages)) for messages in asked]
+        texts = [self.render(messages) for messages in guarded]
         # A template writes its own special tokens; a bare text gets those the model knows.
-        found = self.tokenizer(texts, add_special_tokens=self.style == "raw")["input_ids"]
-        return [np.asarray(ids, np.int32) for ids in found]
+        return self.control.encode(texts, add_special_tokens=self.style == "raw")
+
+    @cached_property
+    def control(self) -> Control:
+        """Texts to ids, so that quoted text never becomes a control token."""
+        return Control(self.tokenizer, self.stop_ids)
 
     def render(self, messages: Messages) -> str:
-        """The text that the model reads. A last message of the assistant begins its reply."""
+        """The text that the model reads. A last message of the assistant begins its reply.
+
+        ValueError where the chat template refuses the messages.
+        """
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         asked = list(messages[:-1] if begun else messages)
         if self.style == "raw":
             return "\n".join(message["content"] for message in asked) + begun
-        text = self.tokenizer.apply_chat_template(
-            asked, tokenize=False, add_generation_prompt=True, **self.template_options
-        )
+        try:  # a border: the template is the model's
+            text = self.tokenizer.apply_chat_template(
+                asked, tokenize=False, add_generation_prompt=True, **self.template_options
+            )
+        except (TemplateError, TypeError) as error:
+            roles = [message["role"] for message in asked]
+            cure = "; data.wording.system and judge_system must be null for it"
+            raise ValueError(
+                f"model.chat=template: the template of {self.tokenizer.name_or_path} refuses "
+                f"messages of {', '.join(roles)} ({' '.join(str(error).split())})"
+                f"{cure if 'system' in roles else ''}"
+            ) from error
         assert isinstance(text, str)
         return text + begun
 
+    def check(self, messages: Messages) -> None:
+        """ValueError where messages that quote no control token would be read otherwise than by the
+        tokenizer itself."""
+        if any(self.control.guard(m)["content"] != m["content"] for m in messages):
+            return
+        own = self.tokenizer(self.render(messages), add_special_tokens=self.style == "raw")
+        if self.prompt_ids(messages).tolist() != own["input_ids"]:
+            raise ValueError(
+                f"model: the control tokens of {self.tokenizer.name_or_path} are written otherwise "
+                "than its tokenizer calls them: not supported"
+            )
+
     def completion_ids(self, text: str) -> np.ndarray:
         """[T] int32 of a text the model should have said, its end-of-sequence token included."""
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
-        return np.asarray([*ids, self._eos], np.int32)
+        guarded = self.control.guard_text(text)
+        (ids,) = self.control.encode([guarded], add_special_tokens=False)
+        return np.append(ids, np.int32(self._eos))
 
     def decode(self, token_ids: np.ndarray) -> str:
         """Text without special tokens; ids that are no valid text become replacement characters."""
@@ -89,6 +122,11 @@ class Chat:
         What it knows no token for, or only a special one, comes back as something else or not.
         """
         return self._text(self.tokenizer.encode(text, add_special_tokens=False)) == text
+
+    def unsaid(self, text: str) -> str | None:
+        """A special token whose text stands in this one, which `decode` therefore never shows."""
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        return next((t.content for t in tokens if t.special and t.content in text), None)
 
     def token_ends(self, token_ids: np.ndarray, ends: Sequence[int]) -> list[int]:
         """For each of `ends`: of how many first tokens the text holds the row's text up to there.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 
 from rlcotrain.model.chat import Chat, Style
+from rlcotrain.screen import say
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -129,18 +131,28 @@ class Pretrained:
 
         _show_no_bars()
         where = self._folder() or self.name
-        tokenizer = AutoTokenizer.from_pretrained(where)
+        key = f"model.name={self.name}" if self.path is None else f"model.path={self.path}"
+        with _named(key):
+            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(where, trust_remote_code=False)
         if self.chat == "template" and not tokenizer.chat_template:
             raise ValueError(f"model.chat=template: {where} has no chat template; use chat=raw")
-        config = AutoConfig.from_pretrained(where).get_text_config(decoder=True)
-        positions = getattr(config, "max_position_embeddings", None)
+        positions = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
             raise ValueError(
                 f"model.max_length={self.max_length}: {where} was made for at most {positions}"
             )
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, self.dtype), attn_implementation="sdpa"
-        )
+        read: Any = AutoModelForCausalLM.from_pretrained  # its types know no loading info
+        with _named(key):
+            model, found = read(
+                where,
+                dtype=getattr(torch, self.dtype),
+                attn_implementation="sdpa",
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+            _check_whole(model, tokenizer, found["missing_keys"])
+        _make_saveable(model, key)
         if self.dtype != "float32":
             _widen_head(model)
         if self.lora is not None:
@@ -152,6 +164,11 @@ class Pretrained:
         if self.path is None:
             return None
         folder = Path(self.path).expanduser()
+        if (folder / "adapter_config.json").is_file():
+            raise ValueError(
+                f"model.path={self.path}: holds adapters (adapter_config.json), no whole model; "
+                "merge them into their base (peft's merge_and_unload) and give the folder of that"
+            )
         if not (folder / "config.json").is_file():
             raise ValueError(
                 f"model.path={self.path}: no config.json there; give a folder that "
@@ -186,6 +203,54 @@ def _show_no_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """One line for the many kinds of error that files of others bring about."""
+    from safetensors import SafetensorError
+
+    try:  # a border
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (
+        *(OSError, ValueError, TypeError, LookupError, AttributeError, ImportError),
+        *(RuntimeError, SafetensorError),
+    ) as error:
+        raise ValueError(f"{key}: cannot be used ({' '.join(str(error).split())})") from error
+
+
+def _check_whole(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, missing: Collection[str]
+) -> None:
+    """ValueError for files that lack weights, or a tokenizer that fits them."""
+    if missing:
+        raise ValueError(f"its files lack {len(missing)} weights, {min(missing)} is one")
+    if not tokenizer.encode("1", add_special_tokens=False):
+        raise ValueError("it has no tokenizer, or one that reads nothing")
+    weight, last = model.get_input_embeddings().weight, max(tokenizer.get_vocab().values())
+    assert isinstance(weight, torch.Tensor)
+    if last >= len(weight):
+        raise ValueError(f"its tokenizer has the id {last}, its weights have {len(weight)} rows")
+
+
+def _make_saveable(model: PreTrainedModel, key: str) -> None:
+    """Of a generation config that transformers reads and does not save, keep the token ids."""
+    from transformers import GenerationConfig
+
+    config = model.generation_config
+    if config is None:
+        return
+    try:  # a border: the model's file
+        config.validate(strict=True)
+    except ValueError as error:
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        ids = {name: getattr(config, name) for name in names}
+        valid = {k: v for k, v in ids.items() if not isinstance(v, int) or v >= 0}
+        model.generation_config = GenerationConfig(**valid)
+        why = " ".join(str(error).split())
+        say(f"{key}: generation_config.json is invalid ({why:.200} ...); its token ids are kept")
 
 
 def _lora_config(options: dict[str, Any]) -> LoraConfig:

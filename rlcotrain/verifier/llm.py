@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -82,14 +83,16 @@ class Llm:
     def judge(
         self, rollouts: list[Rollout], agents: Speakers, turn: Turn
     ) -> tuple[list[Verdict], list[Rollout]]:
-        """One verdict a row, and `turn.verifications` judgements a row, all asked in one batch."""
-        rows, grades = self._ask(rollouts, agents, turn, self.sampling)
-        count = turn.verifications
+        """One verdict a row, and `turn.verifications` judgements a row, all asked in one batch.
+
+        A solution that leaves the verifier no room has no judgement, and its verdict is missing.
+        """
+        heard, grades = self._ask(rollouts, agents, turn, self.sampling)
         verdicts = [
-            self._verdict(rollout, grade, rows[i * count : (i + 1) * count])
-            for i, (rollout, grade) in enumerate(zip(rollouts, grades, strict=True))
+            self._verdict(rollout, grade, rows)
+            for rollout, grade, rows in zip(rollouts, grades, heard, strict=True)
         ]
-        return verdicts, [self._pay(row) for row in rows]
+        return verdicts, [self._pay(row) for rows in heard for row in rows]
 
     def ask(
         self, rollouts: Sequence[Rollout], agents: Speakers, turn: Turn, sampling: Sampling
@@ -98,12 +101,15 @@ class Llm:
 
         Only judgements of one solution are peers.
         """
-        return self._ask(rollouts, agents, turn, sampling)[0]
+        heard, _ = self._ask(rollouts, agents, turn, sampling)
+        return [row for rows in heard for row in rows]
 
     def _ask(
         self, rollouts: Sequence[Rollout], agents: Speakers, turn: Turn, sampling: Sampling
-    ) -> tuple[list[Rollout], list[Grade | None]]:
-        """Judgements, and what the grader says of the solutions, meanwhile where it only waits."""
+    ) -> tuple[list[list[Rollout]], list[Grade | None]]:
+        """The judgements of each solution, none where it leaves no room for them, and what the
+        grader says of it, meanwhile where it only waits.
+        """
         wording = turn.task.wording
         prompts = [
             Prompt(
@@ -111,6 +117,7 @@ class Llm:
                 messages=wording.judge_messages(row.problem, row.text, row.stop == "stop"),
                 peers=f"{row.episode}/{position}/verifier",  # solutions may share an episode
                 episode=row.episode,
+                optional=True,
             )
             for position, row in enumerate(rollouts)
         ]
@@ -120,13 +127,13 @@ class Llm:
                 "verifier", prompts, turn.verifications, sampling, turn.seed, turn.step
             )
         grades = self._grades(rollouts) if graded is None else graded.result()
-        pairs = zip(rollouts, grades, strict=True)
-        facts = [self._facts(row, grade, turn) for row, grade in pairs]
-        rows = [
-            replace(row, judgement=self._read(row, facts[i // turn.verifications]))
-            for i, row in enumerate(said)
-        ]
-        return rows, grades
+        count, answered = turn.verifications, {row.peers for row in said}
+        whole, rest, heard = len(said) == count * len(prompts), iter(said), list[list[Rollout]]()
+        for prompt, row, grade in zip(prompts, rollouts, grades, strict=True):
+            facts = self._facts(row, grade, turn)
+            mine = islice(rest, count if whole or prompt.peers in answered else 0)
+            heard.append([replace(one, judgement=self._read(one, facts)) for one in mine])
+        return heard, grades
 
     def _grades(self, rollouts: Sequence[Rollout]) -> list[Grade | None]:
         """The grader's word on each solution, None where no answer is known."""
@@ -166,7 +173,7 @@ class Llm:
         return Verdict(
             score=self._mixed(None if grade is None else grade.score, scores),
             steps=tuple(marks),
-            status="ok" if clear else verdicts[0].status,
+            status="ok" if clear else next((v.status for v in verdicts), "missing"),
             grade=grade,
         )
 

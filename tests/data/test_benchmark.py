@@ -185,7 +185,7 @@ def test_dollars_around_one_formula_are_no_part_of_it() -> None:
 def test_names_of_subjects_and_levels() -> None:
     assert subject_name("Counting & Probability") == "counting_and_probability"
     assert subject_name("Intermediate Algebra") == "intermediate_algebra"
-    assert [level_number(text) for text in ("Level 5", "3", "Level ?")] == [5, 3, 0]
+    assert [level_number(text) for text in ("Level 5", "3", "Level ?", "\u0663")] == [5, 3, 0, 0]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data are not at {REAL}")
@@ -193,14 +193,15 @@ def test_the_real_math() -> None:
     words = ("data=math", f"data.path={REAL}/math", "data.test.file=test_dev_half.jsonl")
     data = real(*words)
     trained, tested = data.train_problems(None), data.test_problems(2500, None)
-    assert (len(trained), len(tested)) == (7498, 2500)
+    assert (len(trained), len(tested)) == (7497, 2500)
     assert (
         data.report[1].endswith("train.jsonl.gz line 5342") and "2 rows left out" in data.report[1]
     )
+    assert data.report[2].endswith("train.jsonl.gz line 960, asked in line 926")
     levels = Counter(problem.level for problem in trained)
-    assert sorted(levels) == [0, 1, 2, 3, 4, 5] and sum(levels.values()) == 7498
+    assert sorted(levels) == [0, 1, 2, 3, 4, 5] and sum(levels.values()) == 7497
     assert len({problem.subject for problem in trained}) == 7
-    assert len({problem.id for problem in trained + tested}) == 9998
+    assert len({problem.id for problem in trained + tested}) == 9997
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data are not at {REAL}")

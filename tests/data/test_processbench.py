@@ -29,6 +29,16 @@ def test_every_field_of_a_row(tmp_path: Path) -> None:
     assert (found.problem.question, found.problem.answer) == ("1+1?", None)
 
 
+def test_what_says_nothing_is_no_step(tmp_path: Path) -> None:
+    steps = ["one", " ", "", "two", "\n", "three <step>"]
+    for label, place in ((-1, -1), (0, 0), (3, 1), (5, 2)):
+        path = write(tmp_path, "math.jsonl", item(1, steps=steps, label=label))
+        data = ProcessBench(path, Wording())
+        (found,) = data.labelled(1, None)
+        assert found.text == "<step>one</step><step>two</step><step>three &lt;step></step>"
+        assert found.label == place and len(data.wording.steps(found.text, True)) == 3
+
+
 def test_steps_are_those_of_the_file_whatever_the_wording_goes_by(tmp_path: Path) -> None:
     data = ProcessBench(write(tmp_path, "math.jsonl", item(1)), LINES)
     (found,) = data.labelled(1, None)
@@ -63,6 +73,8 @@ def test_the_whole_split_goes_before_a_sample(tmp_path: Path) -> None:
         ({"steps": []}, r"field 'steps' holds \[\]"),
         ({"steps": ["one", 2]}, r"field 'steps' holds \['one', 2\]"),
         ({"steps": ["</step>"]}, "field 'steps' holds '</step>', which ends a step"),
+        ({"steps": [" ", "\n"]}, r"field 'steps' holds \[' ', '"),
+        ({"steps": ["a", " "], "label": 1}, "field 'label' holds 1, a step that says nothing"),
         ({"label": 2}, r"field 'label' holds 2, expected -1\.\.1"),
         ({"label": -2}, "field 'label' holds -2"),
         ({"label": None}, "field 'label' holds None"),

@@ -7,9 +7,11 @@ import torch
 
 from rlcotrain.decoder.cache import LineCache
 from rlcotrain.engine.transformers_engine import Speaker, TransformersEngine
+from rlcotrain.model.chat import Chat
 from rlcotrain.model.source import byte_tokenizer
 from rlcotrain.seeds import derive_seed
 from rlcotrain.types import Completion, Sampling
+from tests.model.test_chat import TOKENIZERS
 from tests.model.tiny import parrot, tiny
 
 MODEL, CHAT = tiny().load(3)
@@ -286,6 +288,27 @@ def test_stop_strings_change_no_token_before_them() -> None:
         assert short.stop == ("stop" if ends else "length")
         cut += bool(ends) and length < 40
     assert cut >= 5
+
+
+@pytest.mark.parametrize("name", ["bytes", "bpe", "sentencepiece", "metaspace"])
+def test_stop_strings_are_found_where_decoding_everything_finds_them(name: str) -> None:
+    """Whatever they begin and end with: spaces, parts of characters, parts of tokens."""
+    chat = Chat(TOKENIZERS[name](), "raw", [1], 64)
+    random, size = np.random.default_rng(0), len(chat.tokenizer)
+    speaker = Speaker(module=parrot([0, 1], size), stop_ids=(1,), decode=chat.decode)
+    found = spaces = 0
+    for _ in range(60):
+        ids = random.integers(0, size, 12).astype(np.int32)
+        texts = [chat.decode(ids[: n + 1]) for n in range(12)]
+        for start, length in random.integers(0, (max(len(texts[-1]), 1), 4), (8, 2)):
+            stop = texts[-1][start : start + length + 1]
+            if not stop:
+                continue
+            first = next(n for n, text in enumerate(texts) if stop in text)
+            suspects = np.nonzero(speaker.may_stop((stop,))[ids])[0]
+            assert next(n for n in suspects if stop in texts[n]) == first, (stop, ids)
+            found, spaces = found + 1, spaces + stop.endswith(" ")
+    assert found > 200 and (spaces > 5 or name in ("bytes", "bpe"))
 
 
 def test_token_0_is_a_token_like_any_other() -> None:

@@ -65,6 +65,21 @@ def test_without_a_mark_a_step_a_row_goes_without_the_stream(steps: tuple[float,
     assert found.earned("step") is None and found.earned("outcome") == 1.0
 
 
+@pytest.mark.parametrize("text", ["4", "<step></step>" * 20, "</step><step>", ""])
+def test_showing_no_step_escapes_no_marks(text: str) -> None:
+    """It has earned what it has whose steps are all wrong, if only the judgement can be read."""
+    shown, wrong = row(text), Verdict(score=1.0, steps=(0.0, 0.0))
+    read, unread = Verdict(score=1.0), Verdict(score=1.0, status="misaligned")
+    found = reward([shown, shown, row(TWO)], [read, unread, wrong], Pairs(), TURN, marked=True)
+    assert [one.earned("step") for one in found] == [-1.0, None, -1.0]
+    assert [one.earned("outcome") for one in found] == [1.0] * 3
+    (unmarked,) = reward([shown], [read], Pairs(), TURN)
+    assert unmarked.earned("step") is None
+    # Steps that nobody marked are no such case.
+    (found_two,) = reward([row(TWO)], [read], Pairs(), TURN, marked=True)
+    assert found_two.earned("step") is None
+
+
 def test_a_step_that_was_cut_is_no_step() -> None:
     text = "<step>7+8=5</step><step>5-3="
     whole, cut = Verdict(score=0.0, steps=(1.0, 0.0)), Verdict(score=0.0, steps=(1.0,))

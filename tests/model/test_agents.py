@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -257,3 +258,31 @@ def test_a_step_ends_in_the_tokens_of_the_policy_that_spoke(qwen: Path) -> None:
     (said,) = talk.sample("judge", asked(["?"]), 1, Sampling(max_tokens=20), 3)
     (end,) = talk.token_ends(said, [len(said.text)])
     assert two.chat.decode(said.token_ids[:end]) == said.text
+
+
+def test_an_optional_prompt_without_room_has_no_rows() -> None:
+    """The others are what they are beside it, seeds and all; what is not optional raises."""
+    speaker, sampling = policy(), Sampling(max_tokens=9)
+    long = "7" * (speaker.chat.max_length - 8)
+    fits, questions = long[:-1], ["1+1?", long, "2+2?"]
+    prompts = [replace(prompt, optional=True) for prompt in asked(questions)]
+    talk = agents(speaker)
+    rows = talk.sample("generator", prompts, 3, sampling, 5)
+    assert [row.problem.question for row in rows] == ["1+1?"] * 3 + ["2+2?"] * 3
+    assert talk.no_room == 1
+    beside = talk.sample("generator", asked(["1+1?", fits, "2+2?"]), 3, sampling, 5)
+    assert [row.text for row in rows] == [row.text for row in beside[:3] + beside[6:]]
+    assert talk.sample("generator", prompts[1:2], 3, sampling, 5) == []
+    assert talk.no_room == 2
+    with pytest.raises(ValueError, match=r"^model\.max_length=128: problem q/1 has a prompt of 12"):
+        talk.sample("generator", asked(questions), 3, sampling, 5)
+    with pytest.raises(ValueError, match="needs 9 more"):
+        talk.prompt_ids("generator", prompts[1], 9)
+
+
+def test_given_words_without_room_are_left_out_too() -> None:
+    speaker = policy()
+    talk, texts = agents(speaker), ["1" * 30, "2" * 30]
+    prompts = [replace(prompt, optional=True) for prompt in asked(["1" * 98, "2"])]
+    assert [row.text for row in talk.say("generator", prompts, texts)] == texts[1:]
+    assert talk.no_room == 1

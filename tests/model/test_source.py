@@ -1,10 +1,15 @@
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
+from rlcotrain.model.export import export
 from rlcotrain.model.shared import check_shared, load_shared
 from rlcotrain.types import Messages
 from tests.model.tiny import pretrained, read_json, tiny
@@ -196,3 +201,147 @@ def test_a_base_is_shared_by_models_of_one_kind(qwen: Path) -> None:
     with pytest.raises(ValueError, match=r"same model for both policies, not Pretrained and Tiny"):
         check_shared(pretrained(qwen, lora=LORA), tiny())
     check_shared(pretrained(qwen, lora=LORA), pretrained(qwen, lora=dict(LORA)))
+
+
+def edited(folder: Path, to: Path, file: str, **changes: Any) -> Path:
+    """A copy of a checkpoint with other values in one of its files; None takes one away."""
+    shutil.copytree(folder, to)
+    values = {**read_json(to / file), **changes}
+    (to / file).write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+    return to
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"do_sample": False, "temperature": 0.6, "top_p": 0.9},
+        {"pad_token_id": -1},
+        {"length_penalty": 2.0},
+        {"top_k": -5},
+    ],
+)
+def test_a_generation_config_that_cannot_be_saved_is_mended_at_the_start(
+    qwen: Path, tmp_path: Path, changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = edited(qwen, tmp_path / "m", "generation_config.json", **changes)
+    model, chat = pretrained(folder).load(0)
+    told = capfd.readouterr().err
+    assert f"model.path={folder}: generation_config.json is invalid (" in told
+    assert chat.stop_ids == (3000, 3002)
+    export(model, {name for name, _ in model.named_parameters()}, torch.float32, tmp_path / "out")
+    chat.tokenizer.save_pretrained(tmp_path / "out")
+    assert read_json(tmp_path / "out" / "generation_config.json")["eos_token_id"] == [3002, 3000]
+    again, spoken = pretrained(tmp_path / "out").load(0)
+    assert spoken.stop_ids == (3000, 3002)
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+
+
+def test_a_model_that_samples_keeps_its_generation_config(
+    qwen: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"do_sample": True, "temperature": 0.6}
+    folder = edited(qwen, tmp_path / "m", "generation_config.json", **changes)
+    model, _ = pretrained(folder).load(0)
+    assert model.generation_config.temperature == 0.6
+    assert "invalid" not in capfd.readouterr().err
+
+
+def test_values_of_sampling_in_the_models_own_config_do_no_harm(qwen: Path, tmp_path: Path) -> None:
+    """As old checkpoints have them, with and without a generation config beside."""
+    folder = edited(qwen, tmp_path / "m", "config.json", temperature=0.6, top_k=3, num_beams=2)
+    for lacking in ((), ("generation_config.json",)):
+        for name in lacking:
+            (folder / name).unlink()
+        model, _ = pretrained(folder).load(0)
+        every = {name for name, _ in model.named_parameters()}
+        export(model, every, torch.float32, tmp_path / f"out{len(lacking)}")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def lose_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def lose_a_layer(folder: Path) -> None:
+    kept = {key: value for key, value in weights(folder).items() if "layers.1" not in key}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
+def cut_weights(folder: Path) -> None:
+    held = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(held[: len(held) // 2])
+
+
+def change_a_shape(folder: Path) -> None:
+    held = weights(folder)
+    held["model.norm.weight"] = torch.ones(3)
+    save_file(held, folder / "model.safetensors", {"format": "pt"})
+
+
+def lose_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+
+
+def grow_tokenizer(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"w{i}" for i in range(100)])
+    tokenizer.save_pretrained(folder)
+
+
+def break_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "nonsense"}')
+
+
+def break_generation(folder: Path) -> None:
+    (folder / "generation_config.json").write_text('{"early_stopping": 7}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lose_weights, "no file named model.safetensors"),
+        (lose_a_layer, "its files lack 11 weights, model.layers.1.input_layernorm.weight is one"),
+        (cut_weights, "incomplete metadata"),
+        (change_a_shape, "ignore_mismatched_sizes"),
+        (lose_tokenizer, "it has no tokenizer, or one that reads nothing"),
+        (grow_tokenizer, "its tokenizer has the id 3102, its weights have 3064 rows"),
+        (break_config, "nonsense"),
+        (break_generation, "early_stopping"),
+    ],
+)
+def test_a_folder_that_holds_no_whole_model_is_named_in_one_line(
+    qwen: Path, tmp_path: Path, damage: Callable[[Path], None], why: str
+) -> None:
+    shutil.copytree(qwen, tmp_path / "m")
+    damage(tmp_path / "m")
+    with pytest.raises(ValueError, match=rf"^model\.path=.*/m: cannot be used \(.*{why}") as found:
+        pretrained(tmp_path / "m").load(0)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_adapters_are_no_model(qwen: Path, tmp_path: Path, whole: bool) -> None:
+    """Also where a config, or a whole model, lies beside them: which of them is meant?"""
+    folder = tmp_path / "adapters"
+    if whole:
+        shutil.copytree(qwen, folder)
+    pretrained(qwen, lora=LORA).load(0)[0].save_pretrained(folder)
+    source = pretrained(folder)
+    for step in (source.check, lambda: source.load(0)):
+        with pytest.raises(ValueError, match=r"^model\.path=.*: holds adapters .* merge them"):
+            step()
+
+
+def test_a_tokenizer_that_names_no_end_is_named(qwen: Path, tmp_path: Path) -> None:
+    folder = edited(qwen, tmp_path / "m", "tokenizer_config.json", eos_token=None, pad_token=None)
+    for file in ("generation_config.json", "config.json"):
+        values = read_json(folder / file)
+        del values["eos_token_id"]
+        (folder / file).write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="names an eos token"):
+        pretrained(folder).load(0)
+    assert pretrained(folder, stop_tokens=["<|im_end|>"]).load(0)[1].stop_ids == (3002,)

@@ -7,7 +7,7 @@ import pytest
 
 from rlcotrain.data.wording import Wording
 from rlcotrain.grader.number import Number
-from rlcotrain.types import Grade, Problem, Rollout, StepTruth, Verdict
+from rlcotrain.types import Grade, Problem, Prompt, Rollout, StepTruth, Verdict
 from rlcotrain.verifier.llm import Llm
 from tests.rows import said
 from tests.verifier.speakers import Prepared, turn
@@ -280,3 +280,28 @@ def test_an_error_of_the_grader_is_raised_by_who_asked(elsewhere: bool) -> None:
 
     with pytest.raises(OSError, match="no room"):
         llm(grader=Broken(tolerance=0.0)).judge([RIGHT], Prepared([YES]), turn(1))
+
+
+class Short(Prepared):
+    """Has room for those solutions only in which no 9 stands."""
+
+    def sample(self, role: str, prompts: Sequence[Prompt], *rest: Any) -> list[Rollout]:
+        assert all(prompt.optional for prompt in prompts)
+        fit = [prompt for prompt in prompts if "9" not in prompt.messages[-1]["content"]]
+        return super().sample(role, fit, *rest)
+
+
+@pytest.mark.parametrize(("gold_weight", "score"), [(0.0, None), (1.0, 0.0)])
+def test_a_solution_that_leaves_no_room_costs_its_verdict_alone(
+    gold_weight: float, score: float | None
+) -> None:
+    speakers = Short([YES, YES, NO, NO])
+    verdicts, rows = llm(gold_weight=gold_weight).judge(
+        [RIGHT, WRONG, RIGHT], speakers, turn(verifications=2)
+    )
+    assert [verdict.status for verdict in verdicts] == ["ok", "missing", "ok"]
+    assert verdicts[1].score == score and verdicts[1].steps == ()
+    assert [verdict.steps for verdict in verdicts[::2]] == [(1.0, 1.0), (1.0, 0.0)]
+    assert [row.text for row in rows] == [YES, YES, NO, NO]
+    verdicts, rows = llm(gold_weight=gold_weight).judge([WRONG], Short([]), turn())
+    assert verdicts[0].status == "missing" and rows == []
