@@ -100,7 +100,7 @@ class Chat:
 
     def completion_ids(self, text: str) -> np.ndarray:
         """[T] int32 of a text the model should have said, its end-of-sequence token included."""
-        guarded = self.control.guard_text(text)
+        guarded = self.control.guard({"role": "assistant", "content": text})["content"]
         (ids,) = self.control.encode([guarded], add_special_tokens=False)
         return np.append(ids, np.int32(self._eos))
 

@@ -63,18 +63,14 @@ class Control:
         What a chat template looks for in an assistant's words, as thoughts, is left to it.
         """
         content = message["content"]
-        pattern = self._marked if message["role"] == "assistant" else self._all
-        return {**message, "content": self.guard_text(content, pattern)}
-
-    def guard_text(self, content: str, pattern: re.Pattern[str] | None = None) -> str:
-        """The same of a text."""
         spans = content.quoted if isinstance(content, Words) else ((0, len(content)),)
+        pattern = self._marked if message["role"] == "assistant" else self._all
 
         def hidden(found: re.Match[str]) -> str:
             quoted = any(start < found.end() and found.start() < end for start, end in spans)
             return self._guarded[found[0]] if quoted else found[0]
 
-        return (pattern or self._all).sub(hidden, content)
+        return {**message, "content": pattern.sub(hidden, content)}
 
     def encode(self, texts: Sequence[str], add_special_tokens: bool) -> list[np.ndarray]:
         """[T] int32 of each text; what is not guarded is read with its control tokens."""

@@ -284,6 +284,14 @@ def test_a_completion_that_is_given_ends_where_it_ends() -> None:
         assert ids[-1] == chat.tokenizer.eos_token_id
 
 
+def test_thoughts_that_are_given_are_thoughts() -> None:
+    """What a model should have said is its own: it thinks in the tokens it has for that."""
+    chat = Chat(thinking(), "template", [], 64)
+    text = "<think>\nso\n</think>\n\n4"
+    assert chat.completion_ids(text)[:-1].tolist() == chat.tokenizer.encode(text)
+    assert chat.tokenizer.convert_tokens_to_ids("</think>") in chat.completion_ids(text)
+
+
 def test_what_ends_a_completion_is_a_control_token_whatever_it_is_called() -> None:
     """nanochat's <|assistant_end|> may be an added token like any word."""
     tokenizer = byte_tokenizer(["<|assistant_end|>", "+1"])
