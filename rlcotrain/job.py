@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlcotrain.build import build, build_agents, check, resolved
 from rlcotrain.conversations import write_conversations
+from rlcotrain.files import write_json
 from rlcotrain.grader.pool import start_shared_pools
 from rlcotrain.hardware import settled, versions
 from rlcotrain.model.agents import Agents
@@ -28,7 +29,6 @@ from rlcotrain.plan.report import report
 from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.ranks import Ranks, started
-from rlcotrain.record import write_json
 from rlcotrain.run import Run
 from rlcotrain.screen import say
 from rlcotrain.signals import Signals

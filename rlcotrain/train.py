@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import torch
-
+from rlcotrain import stored
 from rlcotrain.evaluate import accuracy_metrics, summary, wilson
 from rlcotrain.hardware import peak_memory_gib
 from rlcotrain.measure import Clock, on_its_axis, row_metrics, update_metrics
@@ -58,7 +57,7 @@ def _begin(run: Run, turn: ExitStack, screen: Screen) -> None:
 
 def _take_up(run: Run, turn: ExitStack) -> None:
     """Go on from the newest checkpoint, else from a kept prelude, else from nothing."""
-    state = run.checkpoints.load()
+    state = run.checkpoints.load(lambda state: run.record.check(state["offsets"]))
     run.record.cut(state["offsets"] if state else {})
     if state is not None:
         run.load_state_dict(state)
@@ -141,7 +140,7 @@ def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
         stats = policy.update(rows, loss, derive_seed(run.seed, step, name, "update"))
     except NonFiniteUpdate as broken:
         file = run.record.folder / f"nonfinite_{step:06d}.pt"
-        torch.save(broken.rows, file)
+        stored.write(file, broken.rows)
         raise ArithmeticError(
             f"{broken.what} at step {position.step} of phase {phase.name} (policy {name}); "
             f"that step was not taken; its rows are in {file}"

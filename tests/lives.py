@@ -23,6 +23,7 @@ from rlcotrain.job import run
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.lives"])
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 WRITING = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
 
 
@@ -43,7 +44,7 @@ class Watch:
         self.event, self.folder, self.seen = event, str(folder), 0
 
     def __call__(self, name: str, args: tuple[Any, ...]) -> None:
-        if name not in WRITING or (name == "open" and not _writes(args[1])):
+        if name not in WRITING or (name == "open" and not args[2] & WRITES):
             return
         paths = [str(path) for path in args[:2] if str(path).startswith(self.folder)]
         found = any(re.search(self.event.path, path.removeprefix(self.folder)) for path in paths)
@@ -62,10 +63,6 @@ class Watch:
         else:
             numbers = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "usr2": signal.SIGUSR2}
             os.kill(os.getpid(), numbers[self.event.then])
-
-
-def _writes(mode: Any) -> bool:
-    return mode is None or any(letter in str(mode) for letter in "wax+")
 
 
 def live(folder: Path, config: dict[str, Any], event: Event | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from rlcotrain import stored
 from rlcotrain.build import resolved
 from rlcotrain.job import run
 from tests.lives import Event, born, live
@@ -104,7 +105,7 @@ def files(folder: Path) -> list[str]:
 
 def state(file: Path) -> dict[str, Any]:
     """A saved state, without what a clock said (offsets count its digits)."""
-    found = torch.load(file, weights_only=False)
+    found = stored.read(file)
     return {key: value for key, value in found.items() if key not in ("seconds", "offsets")}
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlcotrain.record import read_json, write_json
+from rlcotrain.files import read_json, write_json
 
 FILE = "lives.json"
 SIGNS = ("metrics.jsonl", "checkpoints")  # what changes while a run lives

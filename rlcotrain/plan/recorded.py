@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from rlcotrain.files import read_json, read_lines
 from rlcotrain.plan import lives
 from rlcotrain.plan.work import EVALUATE, REST, SAVE, STARTUP, Part, parts
-from rlcotrain.record import read_json, read_lines
 
 NEWEST = 50  # runs that are read: code and machine change
 CALIBRATION = "calibration"  # name of runs that were made to be measured
