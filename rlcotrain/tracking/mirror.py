@@ -17,6 +17,7 @@ from typing import IO
 
 from rlcotrain.tracking.delivery import Delivery
 from rlcotrain.tracking.receipt import Receipt
+from rlcotrain.tracking.store import one_line
 from rlcotrain.tracking.sweep import sync_sweep
 
 POLL_S = 2.0
@@ -67,9 +68,12 @@ def deliver(folder: Path, timeout_s: float) -> str | None:
 
     The receipt is asked first, so that a run that owes nothing costs nothing.
     """
-    delivery = Delivery(folder)
-    if delivery.run["tracking"]["uri"] is None or delivery.delivered():
-        return None
+    try:
+        delivery = Delivery(folder)
+        if delivery.run["tracking"]["uri"] is None or delivery.delivered():
+            return None
+    except (ValueError, OSError) as error:
+        return one_line(error)
     mirror = Mirror(folder)
     mirror.start()
     return mirror.close(timeout_s)
@@ -103,7 +107,7 @@ def attempt(delivery: Delivery, final: bool) -> str | None:
     try:
         delivery.catch_up(final)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         print(time.strftime("%F %T"), reason, flush=True)
         delivery.note(reason=reason)
         return reason
@@ -117,7 +121,10 @@ def sync(roots: Iterable[Path]) -> int:
     roots = list(roots)
     for name, sync_one in (("run.json", _sync_one), ("sweep.json", sync_sweep)):
         for file in sorted(file for root in roots for file in root.rglob(name)):
-            outcome, reason = sync_one(file.parent)
+            try:
+                outcome, reason = sync_one(file.parent)
+            except Exception as error:  # one folder that cannot be read stops no other
+                outcome, reason = "failed", one_line(error)
             counts[outcome] += 1
             if outcome != "complete":
                 print(f"{file.parent}: {outcome}{f': {reason}' if reason else ''}", flush=True)
@@ -132,11 +139,8 @@ def _sync_one(folder: Path) -> tuple[str, str | None]:
     with open(folder / "mirror.lock", "ab") as lock:
         if not _locked(lock):
             return "still running", "its own mirror delivers it"
-        try:
-            if delivery.complete():
-                return "complete", None
-        except Exception as error:
-            return "failed", str(error)
+        if delivery.complete():
+            return "complete", None
         reason = attempt(delivery, final=True)
     return ("failed", reason) if reason else ("delivered", None)
 
