@@ -13,7 +13,7 @@ from typing import Any
 
 SUMS = "SHA256SUMS"  # of a sealed folder, as sha256sum writes and checks them
 RESTORE = "restore it, or delete it and start again"
-CUT = "restore the file, or cut it before that line"
+CUT = "restore the file, or cut it before the line"
 
 
 def sync(path: Path) -> None:

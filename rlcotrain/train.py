@@ -58,6 +58,8 @@ def _begin(run: Run, turn: ExitStack, screen: Screen) -> None:
 def _take_up(run: Run, turn: ExitStack) -> None:
     """Go on from the newest checkpoint, else from a kept prelude, else from nothing."""
     state = run.checkpoints.load(lambda state: run.record.check(state["offsets"]))
+    if state is None and any(run.record.offsets().values()):
+        say("no checkpoint was saved before: this run starts over")
     run.record.cut(state["offsets"] if state else {})
     if state is not None:
         run.load_state_dict(state)

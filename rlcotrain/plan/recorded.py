@@ -12,6 +12,7 @@ from typing import Any
 from rlcotrain.files import read_json, read_lines
 from rlcotrain.plan import lives
 from rlcotrain.plan.work import EVALUATE, REST, SAVE, STARTUP, Part, parts
+from rlcotrain.screen import say
 
 NEWEST = 50  # runs that are read: code and machine change
 CALIBRATION = "calibration"  # name of runs that were made to be measured
@@ -40,7 +41,11 @@ def _timings(folder: Path) -> Iterator[Timing]:
         known = {(part.name, part.rows): part for part in parts(config)}
     except KeyError:  # written by another version: nothing runs like it now
         return
-    measured = dict(_measured(folder, config, known))
+    try:
+        measured = dict(_measured(folder, config, known))
+    except ValueError as error:
+        say(f"warning: no estimate is made from a run: {error}")
+        return
     for key, seconds in measured.items():
         yield Timing(
             kind=known[key].kind,
@@ -55,6 +60,8 @@ def _measured(
 ) -> Iterator[tuple[tuple[str, int], float]]:
     """Seconds of one piece of each part that the folder tells of."""
     result, lived = read_json(folder / "result.json") or {}, lives.read(folder)
+    if not lived:
+        return
     if lived[0].startup is not None:
         yield (STARTUP, 1), lived[0].startup
     timing = result.get("timing") or {}

@@ -107,7 +107,7 @@ def attempt(delivery: Delivery, final: bool) -> str | None:
     try:
         delivery.catch_up(final)
     except Exception as error:
-        reason = f"{type(error).__name__}: {one_line(error)}"
+        reason = one_line(error)
         print(time.strftime("%F %T"), reason, flush=True)
         delivery.note(reason=reason)
         return reason

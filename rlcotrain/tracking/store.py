@@ -50,7 +50,8 @@ def ui_command(uri: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """What an error says, without the statements that SQLAlchemy and MLflow add to it."""
-    return " ".join(str(error).split()).partition(" [SQL:")[0][:300]
+    words = " ".join(str(error).split()).partition(" [SQL:")[0][:300]
+    return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
 
 
 def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:
