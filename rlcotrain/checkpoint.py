@@ -43,8 +43,9 @@ class Checkpoints:
             raise
         # A folder cannot be renamed over another. One that is there is damaged, or of an earlier
         # life of this run: a kill came between its renaming and its naming in `latest`.
-        if target.exists():
+        if target.is_dir():
             shutil.rmtree(target)
+        target.unlink(missing_ok=True)
         # `latest` comes last: it says where a run goes on, so what a kill leaves undone before it
         # is done again. Where it is lost the newest state counts, whose best must be named by then.
         if best:
@@ -96,7 +97,7 @@ class Checkpoints:
         yield from (name for name in reversed(self._saved()) if name != latest)
 
     def _saved(self) -> list[str]:
-        names = (path.name for path in self.folder.glob("[0-9]*"))
+        names = (path.name for path in self.folder.glob("[0-9]*") if path.is_dir())
         return sorted((name for name in names if name.isdigit()), key=int)
 
     def _prune(self) -> None:

@@ -34,7 +34,7 @@ class Event:
     name: str  # "" for everything that writes
     path: str  # a regular expression for one of the paths
     count: int
-    then: Literal["kill", "half", "term", "usr2"] = "kill"
+    then: Literal["kill", "half", "term", "usr2", "int"] = "kill"
 
 
 class Watch:
@@ -61,8 +61,8 @@ class Watch:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         else:
-            numbers = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "usr2": signal.SIGUSR2}
-            os.kill(os.getpid(), numbers[self.event.then])
+            name = f"SIG{self.event.then.upper()}"
+            os.kill(os.getpid(), signal.Signals[name])
 
 
 def live(folder: Path, config: dict[str, Any], event: Event | None = None) -> int:
