@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from rlcotrain.files import RESTORE, parse, read_json, read_lines
+from rlcotrain.files import CUT, RESTORE, parse, read_json, read_lines
 from rlcotrain.signature import OUTSIDE
 from rlcotrain.tracking.receipt import Receipt
 from rlcotrain.tracking.store import PARENT, create, find, prepare, sweep_run
@@ -140,8 +140,7 @@ class Delivery:
                 try:
                     numbers = [one for line in lines for one in _numbers(line)]
                 except (ValueError, KeyError, TypeError):
-                    for _ in read_lines(file, keys=("step", "time")):
-                        pass  # raises as well, and says which line it is
+                    _refuse(file)
                     raise
                 for some in _chunks(numbers, 1000):
                     client.log_batch(self._run_id, metrics=some)
@@ -237,6 +236,13 @@ def _numbers(line: bytes) -> Iterator[Metric]:
     for key, value in row.items():
         if isinstance(value, int | float):
             yield Metric(key, float(value), time_ms, step)
+
+
+def _refuse(file: Path) -> None:
+    """ValueError, naming the line of metrics.jsonl that is no line of numbers."""
+    for number, line in enumerate(read_lines(file, keys=("step", "time")), 1):
+        if not all(isinstance(line[key], int | float) for key in ("step", "time")):
+            raise ValueError(f"{file}: line {number}: step and time are no numbers; {CUT}")
 
 
 def _whole_lines(stream: BinaryIO) -> list[bytes]:

@@ -68,7 +68,7 @@ def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         if file is None:
             return _opened(uri, experiment, artifacts)
         try:
-            _make(file, artifacts)
+            _make(file, uri)
             return _opened(uri, experiment, artifacts)
         except Exception as error:  # of three libraries
             cure = f" ({HALF_MADE})" if _is_half_made(file) else ""
@@ -91,9 +91,10 @@ def _opened(uri: str, experiment: str, artifacts: str | None) -> tuple[MlflowCli
     return client, str(found.experiment_id)
 
 
-def _make(file: Path, artifacts: str | None) -> None:
+def _make(file: Path, uri: str) -> None:
     """Make a missing SQLite store aside and rename it: MLflow makes its tables in steps that a kill
     or a full disk can end between, and no later start mends them."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if file.exists() and file.stat().st_size:
@@ -103,14 +104,18 @@ def _make(file: Path, artifacts: str | None) -> None:
         return
     aside = file.with_name(f"{file.name}.new")
     left = [aside.with_name(aside.name + end) for end in ("", "-journal", "-wal", "-shm")]
+    for path in left:  # of one that was killed
+        path.unlink(missing_ok=True)
+    if (known := SqlAlchemyStore._engine_map.get(uri)) is not None:
+        known.dispose()  # of a file that was deleted since: its connections still write there
+    engine = create_sqlalchemy_engine(f"{SQLITE}{aside}")
     try:
-        for path in left:  # of one that was killed
-            path.unlink(missing_ok=True)
-        store = SqlAlchemyStore(f"{SQLITE}{aside}", artifacts)
-        store.engine.dispose()
+        _initialize_tables(engine)
+        engine.dispose()
         sync(aside)
         place(aside, file)
     finally:
+        engine.dispose()
         for path in left:
             path.unlink(missing_ok=True)
 
