@@ -4,7 +4,6 @@ folder/state.pt     what `torch.load(..., weights_only=True)` reads: tensors, li
 folder/SHA256SUMS   digests of the folder's files
 """
 
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import fields
@@ -60,8 +59,6 @@ def write(file: Path, value: Any) -> None:
     """Save a value. ValueError where it holds what is no data."""
     with file.open("wb") as stream:
         torch.save(plain(value), stream)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def read(file: Path) -> Any:
