@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> float:
         if HydraConfig.get().mode == RunMode.RUN and not plan(cfg, folder):
             _forget_unstarted(folder)
             return float("nan")
-        return run(cfg, folder, lambda: _note_command(cfg, folder))
+        return run(cfg, folder, lambda: _note_start(cfg, folder))
     except KeyboardInterrupt:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher reports
             raise
@@ -118,7 +118,7 @@ def _refuse_what_is_for_sweeps(detach: object) -> None:
         raise ValueError(f"hardware={name}: submits sweeps, also of one point: add -m")
 
 
-def _note_command(cfg: DictConfig, folder: Path) -> None:
+def _note_start(cfg: DictConfig, folder: Path) -> None:
     """What Hydra would write at every start, also at one that is then refused."""
     own = HydraConfig.get()
     parts = {"config": cfg, "hydra": {"hydra": own}, "overrides": own.overrides.task}
@@ -129,21 +129,23 @@ def _note_command(cfg: DictConfig, folder: Path) -> None:
 
 def _again(folder: Path) -> str:
     """The command that goes on with the run of a folder."""
-    place = str(folder) if re.fullmatch(r"[\w./-]+", str(folder)) else f'"{folder}"'
+    place = str(folder)
+    if not re.fullmatch(r"[\w./-]+", place):
+        place = '"' + place.replace('"', r"\"") + '"'
     words = [word for word in sys.argv[1:] if not word.startswith("folder=")]
     return shlex.join(["python", "launch.py", *words, f"folder={place}"])
 
 
 def _forget_unstarted(folder: Path) -> None:
     """Hydra makes the folder before we are asked: a refused run leaves none behind."""
-    if not any(folder.iterdir()):
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first has the folder
-        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]
+        sys.argv += ["hydra.run.dir=."]
     signal.signal(signal.SIGINT, HEARS)
     try:
         main()

@@ -142,10 +142,14 @@ def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
         stats = policy.update(rows, loss, derive_seed(run.seed, step, name, "update"))
     except NonFiniteUpdate as broken:
         file = run.record.folder / f"nonfinite_{step:06d}.pt"
-        stored.write(file, broken.rows)
+        try:
+            stored.write(file, broken.rows)
+            kept = f"are in {file}"
+        except (ValueError, OSError) as error:  # why the numbers broke is still to be told
+            kept = f"could not be written: {error}"
         raise ArithmeticError(
             f"{broken.what} at step {position.step} of phase {phase.name} (policy {name}); "
-            f"that step was not taken; its rows are in {file}"
+            f"that step was not taken; its rows {kept}"
         ) from broken
     return update_metrics(name, stats, age) | {f"{name}/updates_skipped": 0.0}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rlcotrain.files import read_json, read_lines
+from rlcotrain.files import RESTORE, read_json, read_lines
 from rlcotrain.plan import lives
 from rlcotrain.plan.work import EVALUATE, REST, SAVE, STARTUP, Part, parts
 from rlcotrain.screen import say
@@ -36,14 +36,13 @@ def recorded(roots: Iterable[Path]) -> list[Timing]:
 
 
 def _timings(folder: Path) -> Iterator[Timing]:
-    config = _config(folder)
     try:
+        config = _config(folder / "config.yaml")
         known = {(part.name, part.rows): part for part in parts(config)}
+        measured = dict(_measured(folder, config, known))
     except KeyError:  # written by another version: nothing runs like it now
         return
-    try:
-        measured = dict(_measured(folder, config, known))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         say(f"warning: no estimate is made from a run: {error}")
         return
     for key, seconds in measured.items():
@@ -100,9 +99,13 @@ def _lines(
     return found
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(file: Path) -> dict[str, Any]:
     import yaml
 
-    text = (folder / "config.yaml").read_bytes()
-    config: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        config = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{file}: is no table in YAML; {RESTORE}")
     return config

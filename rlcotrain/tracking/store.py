@@ -20,6 +20,7 @@ IDENTITY = "rlcotrain.id"  # the tag that finds a run again, whoever made it
 PARENT = "mlflow.parentRunId"
 SQLITE = "sqlite:///"
 MAGIC = b"SQLite format 3\0"
+BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps beside a database
 HALF_MADE = (
     "its making was cut off and it holds no run: delete it, and `make sync` delivers all runs anew"
 )
@@ -103,8 +104,10 @@ def _make(file: Path, uri: str) -> None:
                 raise ValueError("is no SQLite database; move it away")
         return
     aside = file.with_name(f"{file.name}.new")
-    left = [aside.with_name(aside.name + end) for end in ("", "-journal", "-wal", "-shm")]
-    for path in left:  # of one that was killed
+    left = [aside.with_name(aside.name + end) for end in ("", *BESIDE)]
+    # Of one that was killed, or of a store that was deleted: SQLite would write a journal that it
+    # finds into the new one.
+    for path in (*left, *(file.with_name(file.name + end) for end in BESIDE)):
         path.unlink(missing_ok=True)
     if (known := SqlAlchemyStore._engine_map.get(uri)) is not None:
         known.dispose()  # of a file that was deleted since: its connections still write there

@@ -96,6 +96,25 @@ def test_a_store_that_holds_runs_is_never_said_to_be_deleted(
     assert "out-of-date database schema" in said and "delete" not in said
 
 
+def test_the_journal_of_a_store_that_was_deleted_is_no_part_of_the_new_one(tmp_path: Path) -> None:
+    """A process that is killed in a transaction leaves one; the cure says to delete the store."""
+    file = tmp_path / "mlflow.db"
+    script = f"""
+import os, sqlite3
+base = sqlite3.connect("{file}", isolation_level=None)
+base.executescript("PRAGMA cache_size = 1; CREATE TABLE old (text TEXT);")
+base.execute("INSERT INTO old VALUES ('" + "x" * 100000 + "')")
+base.execute("BEGIN")
+base.execute("UPDATE old SET text = '" + "y" * 100000 + "'")
+os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", script])
+    assert file.with_name("mlflow.db-journal").stat().st_size > 0, "or this tests nothing"
+    file.unlink()
+    folder = run_of(tmp_path / "run", f"sqlite:///{file}")
+    assert sync([tmp_path]) == 0 and stored(folder) == as_written(range(3))
+
+
 @pytest.mark.parametrize(("raw", "status"), [(b"", 0), (b"no database at all", 1)])
 def test_a_file_that_is_no_store(
     raw: bytes, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
