@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlcotrain.files import read_json, read_lines, sync, write, write_json
+from rlcotrain.files import RESTORE, read_json, read_lines, sync, write, write_json
 from rlcotrain.types import Rollout
 
 KEYS = ("phase", "step")  # that every line of metrics.jsonl has
@@ -72,7 +72,10 @@ class Record:
 
     def result(self) -> dict[str, Any] | None:
         """What result.json says, None where there is none."""
-        return read_json(self.folder / "result.json")
+        left = read_json(self.folder / "result.json")
+        if left is not None and "status" not in left:
+            raise ValueError(f"{self.folder / 'result.json'}: has no status; {RESTORE}")
+        return left
 
     def line(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line to metrics.jsonl."""

@@ -5,9 +5,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
 from rlcotrain.build import prelude_signature, resolved
+from rlcotrain.files import seal
 from rlcotrain.kept import Kept
 from tests.runs import ALONE, PAIR, SMALL, compose
 
@@ -100,6 +102,22 @@ def test_a_damaged_one_is_set_aside_and_computed_again(
     with kept.turn(wait=True):
         kept.save({"step": 3}, LINES)
         assert kept.load() == ({"step": 3}, LINES)
+
+
+def test_code_in_a_kept_prelude_does_not_run(tmp_path: Path) -> None:
+    """A cache that several users share: whoever plants it can write the digests as well."""
+
+    class Code:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {tmp_path}/marker",)
+
+    (tmp_path / "abc").mkdir()
+    torch.save({"step": Code()}, tmp_path / "abc" / "state.pt")
+    seal(tmp_path / "abc")
+    kept = Kept(tmp_path, "abc")
+    with kept.turn(wait=True):
+        assert kept.load() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"abc.damaged", "abc.lock"}
 
 
 def test_a_folder_that_cannot_be_written_is_used_as_it_is(

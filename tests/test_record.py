@@ -148,6 +148,13 @@ def test_records_that_cannot_be_read_are_named(name: str, text: str, tmp_path: P
         opened(tmp_path)
 
 
+def test_a_result_that_lacks_its_status_is_named(tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"result\.json: has no status; restore it"):
+        opened(tmp_path)
+
+
 def test_an_identity_that_lacks_a_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"signature": "abc"}')
     with pytest.raises(ValueError, match=r"run\.json: has no id, started; restore it, or delete"):
