@@ -1,8 +1,14 @@
 """Train one run, or sweep with -m:  python launch.py -m loss=grpo,drgrpo optimizer.lr=1e-6,5e-6"""
 
+import signal
+
+HEARS = signal.getsignal(signal.SIGINT)
+if __name__ == "__main__" and HEARS is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this imports: an end, no traceback
+
 import os
 import re
-import shutil
+import shlex
 import sys
 from errno import ENOSPC
 from pathlib import Path
@@ -11,7 +17,12 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,16 +38,21 @@ DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """Returns the final sampled accuracy, for sweepers that optimise."""
-    from rlcotrain.job import plan, run
-
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
+        from rlcotrain.job import plan, run
+
         _refuse_what_is_for_sweeps(cfg.launch.detach)
         # The points of a sweep were planned by the launcher, all together.
         if HydraConfig.get().mode == RunMode.RUN and not plan(cfg, folder):
             _forget_unstarted(folder)
             return float("nan")
-        return run(cfg, folder)
+        return run(cfg, folder, lambda: _note_start(cfg, folder))
+    except KeyboardInterrupt:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher reports
+            raise
+        _forget_unstarted(folder)
+        sys.exit(f"interrupted; to go on: {_again(folder)}")
     except USER_ERRORS as error:
         if isinstance(error, OSError) and error.errno == ENOSPC:
             error.filename = error.filename or str(folder)  # a full disk does not say which
@@ -59,6 +75,8 @@ def _explained(error: BaseException) -> str:
     ):
         error = error.__cause__  # what our own code, or a type, said
     line = " ".join(str(error).split()).partition(" Config search path:")[0]
+    if isinstance(error, OverrideParseException) and "mismatched input '='" in line:
+        return f"{error.override}: a value that holds = is quoted twice, as in 'folder=\"a=b\"'"
     if unknown := UNKNOWN.match(line):
         # The key itself may lie deeper than the override, as in reward.weights={typo: 1}.
         key = getattr(error.__cause__, "full_key", None) or unknown[1]
@@ -124,20 +142,39 @@ def _refuse_what_is_for_sweeps(detach: object) -> None:
         raise ValueError(f"hardware={name}: submits sweeps, also of one point: add -m")
 
 
+def _note_start(cfg: DictConfig, folder: Path) -> None:
+    """What Hydra would write at every start, also at one that is then refused."""
+    own = HydraConfig.get()
+    parts = {"config": cfg, "hydra": {"hydra": own}, "overrides": own.overrides.task}
+    (folder / ".hydra").mkdir(exist_ok=True)
+    for name, part in parts.items():
+        (folder / ".hydra" / f"{name}.yaml").write_text(OmegaConf.to_yaml(part), encoding="utf-8")
+
+
+def _again(folder: Path) -> str:
+    """The command that goes on with the run of a folder."""
+    place = str(folder)
+    if not re.fullmatch(r"[\w./-]+", place):
+        place = '"' + place.replace('"', r"\"") + '"'
+    words = [word for word in sys.argv[1:] if not word.startswith("folder=")]
+    return shlex.join(["python", "launch.py", *words, f"folder={place}"])
+
+
 def _forget_unstarted(folder: Path) -> None:
-    """Hydra writes its own files before we are asked: a refused run leaves no folder behind."""
-    if [path.name for path in folder.iterdir()] == [".hydra"]:
-        shutil.rmtree(folder)
+    """Hydra makes the folder before we are asked: a refused run leaves none behind."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first has the folder
-        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]
+        sys.argv += ["hydra.run.dir=."]
+    signal.signal(signal.SIGINT, HEARS)
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted; started again with the same folder=, the run goes on")
+        sys.exit("interrupted")
     except USER_ERRORS as error:
         if DEBUGGING:
             raise

@@ -32,7 +32,8 @@ def write_run(folder: Path, uri: str, parent: str) -> None:
     """What a training does for its records, without the training."""
     from omegaconf import OmegaConf
 
-    from rlcotrain.record import Record, write_json
+    from rlcotrain.files import write_json
+    from rlcotrain.record import Record
     from rlcotrain.tracking import Mirror
 
     number = int(folder.name)
@@ -57,7 +58,7 @@ def differences(folder: Path, client: Any, experiment: str) -> Iterator[str]:
     """What MLflow has of a run that its folder has not, and the other way round."""
     from omegaconf import OmegaConf
 
-    from rlcotrain.record import read_lines
+    from rlcotrain.files import read_lines
     from rlcotrain.tracking.delivery import flatten
     from rlcotrain.tracking.store import IDENTITY
 

@@ -50,8 +50,8 @@ class Cost:
 
 def cost(arm: str, number: int, folder: Path) -> Cost:
     """The prelude is kept and not counted."""
+    from rlcotrain.files import read_lines
     from rlcotrain.job import run
-    from rlcotrain.record import read_lines
     from tests.runs import compose
 
     config = compose(folder, *BARE, *ARMS[arm])

@@ -73,7 +73,7 @@ def disturb(folder: Path, launcher: subprocess.Popen[bytes], seed: int) -> dict[
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(folder / f"checkpoints/{STEPS:06d}/state.pt", weights_only=False)
+    state = torch.load(folder / f"checkpoints/{STEPS:06d}/state.pt", weights_only=True)
     found: dict[str, torch.Tensor] = state["policies"]["generator"]["weights"]
     return found
 

@@ -75,7 +75,7 @@ def measured(folder: Path) -> tuple[float, float]:
 
 def load(out: Path) -> float:
     """Wall seconds a CPU second, over the steps of all runs below a folder."""
-    from rlcotrain.record import read_lines
+    from rlcotrain.files import read_lines
 
     seconds = {"step": 0.0, "cpu": 0.0}
     for file in out.rglob("metrics.jsonl"):

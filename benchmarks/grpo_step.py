@@ -117,8 +117,8 @@ def imitated(folder: Path) -> Path:
 
 def ours(model: Path, folder: Path, where: Path, *words: str) -> list[dict[str, Any]]:
     """The metrics of a run of this platform."""
+    from rlcotrain.files import read_lines
     from rlcotrain.job import run
-    from rlcotrain.record import read_lines
     from tests.runs import compose
 
     sums = folder / "sums.jsonl"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlcotrain.record import read_lines
+from rlcotrain.files import read_lines
 
 EXCHANGES = 12  # of the whole run
 Line = Mapping[str, Any]

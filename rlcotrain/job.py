@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlcotrain.build import build, build_agents, check, resolved
 from rlcotrain.conversations import write_conversations
+from rlcotrain.files import read_json, write_json
 from rlcotrain.grader.pool import start_shared_pools
 from rlcotrain.hardware import settled, versions
 from rlcotrain.model.agents import Agents
@@ -28,7 +28,6 @@ from rlcotrain.plan.report import report
 from rlcotrain.plots import draw_cotraining, draw_curves
 from rlcotrain.provenance import git_tags, machine_tags
 from rlcotrain.ranks import Ranks, started
-from rlcotrain.record import write_json
 from rlcotrain.run import Run
 from rlcotrain.screen import say
 from rlcotrain.signals import Signals
@@ -40,8 +39,10 @@ from rlcotrain.train import train
 SECONDS_TO_DELIVER = 30.0
 
 
-def run(cfg: DictConfig, folder: Path) -> float:
+def run(cfg: DictConfig, folder: Path, accepted: Callable[[], None] = lambda: None) -> float:
     """Train the run of `cfg` in `folder`, or go on with it; returns its final sampled accuracy.
+
+    `accepted` is called once the folder is ours to write, before anything else is written.
 
     A finished run returns its result at once. A failure is written to result.json and raised.
     Of several processes the first does so; the others return NaN.
@@ -50,7 +51,7 @@ def run(cfg: DictConfig, folder: Path) -> float:
     parts.hardware.prepare()
     with started(parts.hardware) as ranks:
         if ranks.leads:
-            return _lead(cfg, parts, folder, ranks)
+            return _lead(cfg, parts, folder, ranks, accepted)
         ranks.follow(lambda: _followed(build_agents(cfg, parts, ranks)))
         return math.nan
 
@@ -60,7 +61,9 @@ def _followed(agents: Agents) -> dict[str, Any]:
     return {**agents.policies, agents.name: agents}
 
 
-def _lead(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> float:
+def _lead(
+    cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks, accepted: Callable[[], None]
+) -> float:
     config = resolved(cfg)
     record, tracking = parts.record(folder), config["tracking"]
     if tracking["uri"] is not None:
@@ -69,6 +72,7 @@ def _lead(cfg: DictConfig, parts: Parts, folder: Path, ranks: Ranks) -> float:
         record.open(signature(config), name_of(config), _tags(config), tracking)
         result = record.result()
         if result is None or result["status"] != "finished":
+            accepted()
             (folder / "result.json").unlink(missing_ok=True)  # of a life that failed
             _warn(parts)
             OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
@@ -117,8 +121,8 @@ def _accounted(config: Mapping[str, Any], folder: Path) -> Iterator[None]:
     finally:
         if config["budget"]["phase"] is not None:
             seconds = sum(life.seconds for life in lives.read(folder))
-            name = json.loads((folder / "run.json").read_text())["id"]
-            line = ledger.entry(config, name, folder, seconds)
+            known = read_json(folder / "run.json") or {}
+            line = ledger.entry(config, known["id"], folder, seconds)
             ledger.append(Path(config["budget"]["ledger"]), line)
 
 
@@ -182,12 +186,13 @@ def _close(
 
 
 def _show(folder: Path, name: str) -> None:
-    """Figures and conversations; a full disk must not hide why the run ended."""
+    """Figures and conversations; a full disk, or a line that cannot be read, must not hide how the
+    run ended."""
     try:
         draw_curves(folder, name)
         draw_cotraining(folder, name)
         write_conversations(folder)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         say(f"no curves or conversations: {error}")
 
 

@@ -13,6 +13,7 @@ from rlcotrain.data.dataset import Dataset, check_count, epoch_order
 from rlcotrain.data.pass_rates import pass_at_k
 from rlcotrain.data.sampler import Sampler
 from rlcotrain.evaluate import wilson
+from rlcotrain.files import CUT, parse
 from rlcotrain.model.agents import Agents
 from rlcotrain.screen import say
 from rlcotrain.seeds import derive_seed
@@ -113,9 +114,9 @@ class PassAtK:
         whole = [line for line in written if line.endswith(b"\n")]
         if len(whole) < len(problems):
             whole = whole[: len(whole) - len(whole) % TOGETHER]
-        lines: list[dict[str, Any]] = [json.loads(line) for line in whole]
+        lines = [parse(line, f"{file}: line {n}", CUT) for n, line in enumerate(whole, 1)]
         asked = [(problem.id, self.num_samples) for problem in problems[: len(lines)]]
-        if [(line["id"], line["n"]) for line in lines] != asked:
+        if [(line.get("id"), line.get("n")) for line in lines] != asked:
             raise ValueError(f"{file}: is of other problems or another pass_at_k.num_samples")
         file.touch()
         os.truncate(file, sum(map(len, whole)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlcotrain.record import read_lines
+from rlcotrain.files import read_lines
 from rlcotrain.verdicts import LEAST_CONTESTED
 
 Points = tuple[list[int], list[float]]

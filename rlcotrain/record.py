@@ -14,12 +14,15 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlcotrain.files import RESTORE, read_json, read_lines, sync, write, write_json
 from rlcotrain.types import Rollout
 
+KEYS = ("phase", "step")  # that every line of metrics.jsonl has
+NEW_IDENTITY = "restore it, or delete it: the run then goes on under a new id, in MLflow too"
 LINE_FILES = ("metrics.jsonl", "rollouts.jsonl")
 JUDGEMENTS = 2  # written of an exchange, however many a solution got
 
@@ -45,7 +48,11 @@ class Record:
         ValueError if the folder belongs to another configuration.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        known = read_json(self.folder / "run.json")
+        known = read_json(self.folder / "run.json", NEW_IDENTITY)
+        if known is not None and (lacking := {"signature", "id", "started"} - known.keys()):
+            raise ValueError(
+                f"{self.folder / 'run.json'}: has no {', '.join(sorted(lacking))}; {NEW_IDENTITY}"
+            )
         if known is not None and known["signature"] != signature:
             raise ValueError(
                 f"folder={self.folder}: holds a run of another configuration "
@@ -65,7 +72,10 @@ class Record:
 
     def result(self) -> dict[str, Any] | None:
         """What result.json says, None where there is none."""
-        return read_json(self.folder / "result.json")
+        left = read_json(self.folder / "result.json")
+        if left is not None and "status" not in left:
+            raise ValueError(f"{self.folder / 'result.json'}: has no status; {RESTORE}")
+        return left
 
     def line(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line to metrics.jsonl."""
@@ -83,24 +93,41 @@ class Record:
         )
 
     def offsets(self) -> dict[str, int]:
-        """Bytes of each line file, for a checkpoint."""
-        files = {name: self.folder / name for name in LINE_FILES}
-        return {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()}
+        """Bytes of each line file, for a checkpoint; they are on the disk by then."""
+        files = [file for name in LINE_FILES if (file := self.folder / name).exists()]
+        for path in (*files, self.folder) if files else ():
+            sync(path)
+        return dict.fromkeys(LINE_FILES, 0) | {file.name: file.stat().st_size for file in files}
+
+    def check(self, offsets: Mapping[str, int]) -> None:
+        """ValueError, naming the file, where the line files do not reach to a checkpoint's offsets:
+        lines are lost."""
+        for name in LINE_FILES:
+            file, offset = self.folder / name, offsets.get(name, 0)
+            size = file.stat().st_size if file.exists() else 0
+            if size < offset:
+                there = f"has {size} bytes" if file.exists() else "is missing"
+                raise ValueError(f"{file}: {there}, the checkpoint needs its first {offset}")
+            if offset and _byte(file, offset - 1) != b"\n":
+                raise ValueError(f"{file}: no line ends at byte {offset}, as the checkpoint's does")
 
     def cut(self, offsets: Mapping[str, int]) -> None:
         """Take the line files back to a checkpoint's offsets, remembering what was cut.
 
         On the disk as well: a run that is killed while it replays must still know the old times.
+        ValueError, naming file and line, where one cannot be read, or as `check`.
         """
+        self.check(offsets)
         metrics, start = self.folder / "metrics.jsonl", offsets.get("metrics.jsonl", 0)
-        found = [*read_lines(self._cut_file), *read_lines(metrics, start)]
+        found = [
+            *read_lines(self._cut_file, keys=KEYS),
+            *read_lines(metrics, start, keys=KEYS),
+        ]
         self._cut = {(line["phase"], line["step"]): line for line in found}
-        for line in read_lines(metrics, 0, start):
+        for line in read_lines(metrics, 0, start, KEYS):
             self._cut.pop((line["phase"], line["step"]), None)
         if found:
-            aside = self.folder / ".cut.jsonl"
-            aside.write_text("".join(json.dumps(line) + "\n" for line in self._cut.values()))
-            os.replace(aside, self._cut_file)
+            write(self._cut_file, "".join(json.dumps(line) + "\n" for line in self._cut.values()))
         for name in LINE_FILES:
             if (self.folder / name).exists():
                 os.truncate(self.folder / name, offsets.get(name, 0))
@@ -139,33 +166,10 @@ class Record:
         return self.folder / "cut.jsonl"
 
 
-def read_lines(file: Path, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
-    """Whole lines between two byte offsets; a last one that a kill left half-written is none."""
-    if not file.exists():
-        return
+def _byte(file: Path, place: int) -> bytes:
     with file.open("rb") as stream:
-        stream.seek(start)
-        for raw in stream:
-            start += len(raw)
-            if not raw.endswith(b"\n") or (end is not None and start > end):
-                return
-            yield json.loads(raw)
-
-
-def read_json(file: Path) -> dict[str, Any] | None:
-    """The file's object, None where there is no file."""
-    return json.loads(file.read_text()) if file.exists() else None
-
-
-def write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Replace a file by a whole new one: written aside, then renamed."""
-    aside = file.with_name(f".{file.name}")
-    with aside.open("w") as stream:
-        json.dump(value, stream, indent=2)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(aside, file)
+        stream.seek(place)
+        return stream.read(1)
 
 
 def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:

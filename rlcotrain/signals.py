@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-WATCHED = (signal.SIGTERM, signal.SIGUSR2)
+WATCHED = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
 class Signals:
@@ -19,7 +19,7 @@ class Signals:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Set the flag on SIGTERM and SIGUSR2; the former handlers are put back at the end."""
+        """Set the flag where one comes; the former handlers are put back at the end."""
         self._former = {number: signal.signal(number, self._note) for number in WATCHED}
         try:
             yield
@@ -39,4 +39,9 @@ class Signals:
             os.kill(os.getpid(), number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT == self.pending:
+            self.obey()  # the person cannot wait for the end of the step
+            return
+        if number == signal.SIGINT:  # no print: the signal may have come in the middle of one
+            os.write(2, b"\nCtrl-C: stopping once the state is saved; again: at once\n")
         self.pending = number

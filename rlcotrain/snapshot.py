@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from rlcotrain.files import place
 from rlcotrain.provenance import PACKAGE, SUBMITTED, git_tags
 
 ROOT = PACKAGE.parent
@@ -35,7 +36,7 @@ def snapshot(folder: Path) -> Path:
         (aside / file).write_bytes(text)
     (aside / SUBMITTED).write_text(json.dumps(git_tags(), indent=1))
     (aside / "diff.patch").write_text(_git("diff", "HEAD") or "")
-    os.replace(aside, target)
+    place(aside, target)
     return target
 
 

@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import torch
-
+from rlcotrain import stored
 from rlcotrain.evaluate import accuracy_metrics, summary, wilson
 from rlcotrain.hardware import peak_memory_gib
 from rlcotrain.measure import Clock, on_its_axis, row_metrics, update_metrics
@@ -59,7 +58,9 @@ def _begin(run: Run, turn: ExitStack, screen: Screen) -> None:
 
 def _take_up(run: Run, turn: ExitStack) -> None:
     """Go on from the newest checkpoint, else from a kept prelude, else from nothing."""
-    state = run.checkpoints.load()
+    state = run.checkpoints.load(lambda state: run.record.check(state["offsets"]))
+    if state is None and any(run.record.offsets().values()):
+        say("no checkpoint was saved before: this run starts over")
     run.record.cut(state["offsets"] if state else {})
     if state is not None:
         run.load_state_dict(state)
@@ -152,10 +153,14 @@ def _learn(run: Run, name: str, position: Position) -> dict[str, float]:
         stats = policy.update(rows, loss, derive_seed(run.seed, step, name, "update"))
     except NonFiniteUpdate as broken:
         file = run.record.folder / f"nonfinite_{step:06d}.pt"
-        torch.save(broken.rows, file)
+        try:
+            stored.write(file, broken.rows)
+            kept = f"are in {file}"
+        except (ValueError, OSError) as error:  # why the numbers broke is still to be told
+            kept = f"could not be written: {error}"
         raise ArithmeticError(
             f"{broken.what} at step {position.step} of phase {phase.name} (policy {name}); "
-            f"that step was not taken; its rows are in {file}"
+            f"that step was not taken; its rows {kept}"
         ) from broken
     return update_metrics(name, stats, age) | {f"{name}/updates_skipped": 0.0}
 

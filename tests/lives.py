@@ -23,6 +23,7 @@ from rlcotrain.job import run
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.lives"])
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 WRITING = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
 
 
@@ -33,7 +34,7 @@ class Event:
     name: str  # "" for everything that writes
     path: str  # a regular expression for one of the paths
     count: int
-    then: Literal["kill", "half", "term", "usr2"] = "kill"
+    then: Literal["kill", "half", "term", "usr2", "int"] = "kill"
 
 
 class Watch:
@@ -43,7 +44,7 @@ class Watch:
         self.event, self.folder, self.seen = event, str(folder), 0
 
     def __call__(self, name: str, args: tuple[Any, ...]) -> None:
-        if name not in WRITING or (name == "open" and not _writes(args[1])):
+        if name not in WRITING or (name == "open" and not args[2] & WRITES):
             return
         paths = [str(path) for path in args[:2] if str(path).startswith(self.folder)]
         found = any(re.search(self.event.path, path.removeprefix(self.folder)) for path in paths)
@@ -60,12 +61,8 @@ class Watch:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         else:
-            numbers = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "usr2": signal.SIGUSR2}
-            os.kill(os.getpid(), numbers[self.event.then])
-
-
-def _writes(mode: Any) -> bool:
-    return mode is None or any(letter in str(mode) for letter in "wax+")
+            name = f"SIG{self.event.then.upper()}"
+            os.kill(os.getpid(), signal.Signals[name])
 
 
 def live(folder: Path, config: dict[str, Any], event: Event | None = None) -> int:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A room imports from lower floors only, so never from a neighbour.
 FLOORS = (
+    {"files"},
     {"types", "seeds", "signature", "hardware", "provenance", "signals", "screen", "schema"},
     {"decoder"},
     {"ranks", "loss", "data", "grader", "reward", "engine", "grades"},
@@ -21,7 +22,8 @@ FLOORS = (
     {"verdict_intervals"},
     {"measure", "labelled", "pass_at_k"},
     {"player"},
-    {"checkpoint", "kept", "record"},
+    {"stored", "record"},
+    {"checkpoint", "kept"},
     {"tracking", "plots", "sweep", "snapshot", "conversations", "summary"},
     {"run"},
     {"train", "parts"},
@@ -87,9 +89,7 @@ HOMES = {
         "decoder",
         "hardware",
         "ranks",
-        "checkpoint",
-        "kept",
-        "train",
+        "stored",
         "profile",
     },
 }

@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from rlcotrain import stored
 from rlcotrain.job import run
 from rlcotrain.signature import signature
 from tests.runs import ALONE, SMALL, TINY, compose, lines
@@ -60,7 +61,7 @@ def test_lines_of_a_run_in_their_order(folder: Path) -> None:
 def test_the_exported_model_is_the_trained_one(folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    state = torch.load(folder / "checkpoints/000002/state.pt", weights_only=False)
+    state = torch.load(folder / "checkpoints/000002/state.pt", weights_only=True)
     model = AutoModelForCausalLM.from_pretrained(folder / "model" / "generator")
     for name, weights in state["policies"]["generator"]["weights"].items():
         assert torch.equal(model.get_parameter(name), weights), name
@@ -81,7 +82,7 @@ def test_a_run_that_breaks_says_where_and_why(tmp_path: Path) -> None:
     assert result["status"] == "failed" and result["reason"].startswith("ArithmeticError: ")
     (file,) = folder.glob("nonfinite_*.pt")
     assert str(file) in result["reason"]
-    rows = torch.load(file, weights_only=False)
+    rows = stored.read(file)
     assert rows and all(row.policy == "generator" for row in rows)
     assert matplotlib.image.imread(folder / "curves.png").shape[0] > 500
     assert not (folder / "model").exists(), "what broke is not exported"

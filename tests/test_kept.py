@@ -1,12 +1,15 @@
 import copy
+import os
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
 from rlcotrain.build import prelude_signature, resolved
+from rlcotrain.files import seal
 from rlcotrain.kept import Kept
 from tests.runs import ALONE, PAIR, SMALL, compose
 
@@ -74,6 +77,72 @@ def test_what_cannot_be_written_is_not_kept_and_stops_nobody(
         kept.save({"step": 1}, {"no folder/metrics.jsonl": b""})
     assert "the prelude was not kept" in capfd.readouterr().err
     assert kept.load() is None and [path.name for path in tmp_path.iterdir()] == ["abc.lock"]
+
+
+@pytest.mark.parametrize("name", ["state.pt", "metrics.jsonl", "SHA256SUMS"])
+@pytest.mark.parametrize("change", ["cut", "empty", "missing"])
+def test_a_damaged_one_is_set_aside_and_computed_again(
+    name: str, change: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = Kept(tmp_path, "abc")
+    for number in (1, 2):  # the second time there is one aside already
+        with kept.turn(wait=True):
+            kept.save({"step": number}, LINES)
+        file = tmp_path / "abc" / name
+        raw = file.read_bytes()
+        file.unlink() if change == "missing" else file.write_bytes(
+            raw[:-5] if change == "cut" else b""
+        )
+        with kept.turn(wait=True):
+            assert kept.load() is None
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 2 and all(f"{tmp_path}/abc/" in line for line in said)
+    assert "set aside as abc.damaged, and the prelude is computed again" in said[1]
+    assert {path.name for path in tmp_path.iterdir()} == {"abc.damaged", "abc.lock"}
+    with kept.turn(wait=True):
+        kept.save({"step": 3}, LINES)
+        assert kept.load() == ({"step": 3}, LINES)
+
+
+def test_code_in_a_kept_prelude_does_not_run(tmp_path: Path) -> None:
+    """A cache that several users share: whoever plants it can write the digests as well."""
+
+    class Code:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {tmp_path}/marker",)
+
+    (tmp_path / "abc").mkdir()
+    torch.save({"step": Code()}, tmp_path / "abc" / "state.pt")
+    seal(tmp_path / "abc")
+    kept = Kept(tmp_path, "abc")
+    with kept.turn(wait=True):
+        assert kept.load() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"abc.damaged", "abc.lock"}
+
+
+def test_a_folder_that_cannot_be_written_is_used_as_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.system(f"mount -t tmpfs -o size=200k none {disk} 2>/dev/null"):
+        pytest.skip("a disk that can be made read-only needs the right to mount one")
+    try:
+        kept, other = Kept(disk / "prelude", "abc"), Kept(disk / "prelude", "xyz")
+        with kept.turn(wait=True):
+            kept.save({"step": 1}, LINES)
+        os.system(f"mount -o remount,ro {disk}")
+        capfd.readouterr()
+        with kept.turn(wait=True):
+            assert kept.load() == ({"step": 1}, LINES)
+        with other.turn(wait=True):
+            assert other.load() is None
+            other.save({"step": 2}, LINES)
+        assert other.load() is None
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == 2 and all("cache_dir cannot be written" in line for line in said)
+    finally:
+        os.system(f"umount {disk}")
 
 
 @pytest.fixture(scope="module")

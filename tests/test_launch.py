@@ -1,9 +1,13 @@
 """The command line, as a user meets it."""
 
+import fcntl
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +64,9 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
         ("optimizer.foo=1 hardwear=gpu evalation.x=1", r"optimizer\.foo: no such key; .*lr, .*"),
         ("launch.detach=true", r"launch\.detach=true: a sweep can be left alone, .*: add -m"),
         ("optimizer.lr=[", r"no viable alternative at input '\['.*"),
+        ("cache_dir=null", r"cache_dir=None: input should be a valid string"),
+        ("cache_dir=3", r"cache_dir=3: input should be a valid string"),
+        ("name=a=b", r"name=a=b: a value that holds = is quoted twice, as in 'folder=\"a=b\"'"),
     ],
 )
 def test_what_does_not_exist_is_told_with_what_does(
@@ -134,3 +141,80 @@ def test_a_folder_that_cannot_be_written_is_one_line(disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     done = launch(f"folder={disk}/run", *SMALL)
     assert_one_line(done, rf".*Read-only file system: '{disk}/run'")
+
+
+BRIEF = (*SMALL, *TINY, *ALONE, "schedule=rl", "schedule.cycle.solve.num_prompts=2")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_refused_start_leaves_a_run_as_it_was(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = (f"folder={run}", f"cache_dir={tmp_path}/cache", *BRIEF, "schedule.steps=1")
+    words += (f"budget.ledger={tmp_path}/ledger.jsonl",)
+    assert launch(*words).returncode == 0
+    before = contents(run)
+    assert "schedule.steps=1\n" in before[".hydra/overrides.yaml"].decode()
+    assert {".hydra/config.yaml", ".hydra/hydra.yaml"} <= set(before)
+    other = launch(*words, "optimizer.lr=0.5")
+    assert_one_line(other, r"folder=.*: holds a run of another configuration .*")
+    assert contents(run) == before
+    (run / "result.json").unlink()  # as if it were still at it
+    with (run / "run.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        busy = launch(*words, "name=other")
+    assert_one_line(busy, r"folder=.*: another process is at this run; .*")
+    del before["result.json"]
+    assert contents(run) == before
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """As at a terminal, though a script may have put the tests into the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupted(words: tuple[str, ...], wait: object) -> tuple[int, str]:
+    """Ctrl-C, which goes to all processes of a terminal, once `wait` is over: status and screen."""
+    command = [sys.executable, "launch.py", *words]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as process:  # type: ignore[call-overload]
+        if isinstance(wait, Path):
+            end = time.monotonic() + 60
+            while not (wait.exists() and wait.read_bytes().count(b"\n") > 3):
+                assert time.monotonic() < end and process.poll() is None, process.stdout.read()
+                time.sleep(0.02)
+        else:
+            time.sleep(float(str(wait)))
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("seconds", [0.08, 0.2, 0.35, 0.5, 0.8, 1.5])
+def test_an_early_ctrl_c_is_no_traceback(seconds: float, tmp_path: Path, heard: None) -> None:
+    status, said = interrupted((f"folder={tmp_path}/run", *BRIEF), seconds)
+    assert status in (1, -signal.SIGINT)
+    assert "Traceback" not in said and len(said.splitlines()) <= 1
+    assert not list(tmp_path.rglob("*.json*")), "or this tests something else"
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, heard: None) -> None:
+    run = tmp_path / "run"
+    words = (*BRIEF, "schedule.steps=150", "checkpoint.every=1000", f"cache_dir={tmp_path}/cache")
+    words += ("evaluation.every=1000", f"budget.ledger={tmp_path}/ledger.jsonl", f"folder={run}")
+    status, said = interrupted(words, run / "metrics.jsonl")
+    assert status == 1 and "Traceback" not in said and "FakeTensor" not in said
+    saved = int((run / "checkpoints/latest").read_text())
+    assert (run / "metrics.jsonl").read_text().count("\n") == saved + 1  # and an evaluation
+    last = said.splitlines()[-1]
+    assert last.startswith("interrupted; to go on: python launch.py ")
+    python, *command = shlex.split(last.partition("go on: ")[2])
+    assert python == "python"
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and f"resumed after step {saved} of 150" in done.stderr

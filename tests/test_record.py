@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlcotrain.record import Record, read_lines, write_json
+from rlcotrain.files import read_lines, write_json
+from rlcotrain.record import Record
 from rlcotrain.types import Judgement, Verdict
 from tests.rows import spoken
 from tests.runs import lines
@@ -72,6 +74,91 @@ def test_a_replay_takes_over_the_times_of_what_was_cut(tmp_path: Path) -> None:
     after = lines(tmp_path / "metrics.jsonl")
     assert after[:4] == before and after[4]["time/step"] == 9.0
     assert second.replayed == {"steps": 2, "different": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("cut", r"metrics\.jsonl: has \d+ bytes, the checkpoint needs its first \d+"),
+        ("empty", r"metrics\.jsonl: has 0 bytes, the checkpoint needs its first \d+"),
+        ("missing", r"metrics\.jsonl: is missing, the checkpoint needs its first \d+"),
+        ("replaced", r"metrics\.jsonl: no line ends at byte \d+"),
+        ("rollouts", r"rollouts\.jsonl: is missing, the checkpoint needs its first \d+"),
+        ("garbage", r"metrics\.jsonl: line 2 is no JSON .*; restore the file, or cut it before"),
+        ("tail", r"metrics\.jsonl: line 4 is no UTF-8 text; restore the file, or cut it before"),
+        ("cut.jsonl", r"cut\.jsonl: line 1 has no phase, step; restore"),
+    ],
+)
+def test_a_file_that_lost_lines_is_named_and_never_grown(
+    change: str, reason: str, tmp_path: Path
+) -> None:
+    first = opened(tmp_path)
+    write(first, range(3), 1.0)
+    first.sample("solve", 0, [row()])
+    offsets, file = first.offsets(), tmp_path / "metrics.jsonl"
+    raw = file.read_bytes()
+    middle = raw.index(b"\n") + 1
+    match change:
+        case "cut":
+            os.truncate(file, offsets["metrics.jsonl"] - 1)
+        case "empty":
+            os.truncate(file, 0)
+        case "missing":
+            file.unlink()
+        case "replaced":
+            file.write_bytes(b'{"phase": "a", "step": 1}\n' + raw)
+        case "rollouts":
+            (tmp_path / "rollouts.jsonl").unlink()
+        case "garbage":
+            file.write_bytes(raw[:middle] + b"\0" * 9 + raw[middle + 9 :])
+        case "tail":
+            file.write_bytes(raw + b"\xff\xfe\n")
+        case "cut.jsonl":
+            (tmp_path / "cut.jsonl").write_text("{}\n")
+    sizes = {path: path.stat().st_size for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=reason):
+        opened(tmp_path).cut(offsets)
+    sizes |= {tmp_path / "run.json": (tmp_path / "run.json").stat().st_size}
+    assert {path: path.stat().st_size for path in tmp_path.iterdir()} == sizes
+
+
+def test_lines_are_on_the_disk_before_a_checkpoint_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, synced = opened(tmp_path), list[str]()
+    write(record, range(2), 1.0)
+    record.sample("solve", 0, [row()])
+    real = os.fsync
+
+    def fsync(number: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{number}")).name)
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    record.offsets()
+    assert synced == ["metrics.jsonl", "rollouts.jsonl", tmp_path.name]
+
+
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "\0\0"])
+def test_records_that_cannot_be_read_are_named(name: str, text: str, tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{tmp_path}/{name}: is (empty|no JSON).*; restore it"):
+        opened(tmp_path)
+
+
+def test_a_result_that_lacks_its_status_is_named(tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"result\.json: has no status; restore it"):
+        opened(tmp_path)
+
+
+def test_an_identity_that_lacks_a_part_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"signature": "abc"}')
+    with pytest.raises(ValueError, match=r"run\.json: has no id, started; restore it, or delete"):
+        opened(tmp_path)
 
 
 def test_a_replay_that_is_killed_still_knows_the_first_times(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from rlcotrain import stored
 from rlcotrain.build import resolved
 from rlcotrain.job import run
 from tests.lives import Event, born, live
@@ -104,7 +105,7 @@ def files(folder: Path) -> list[str]:
 
 def state(file: Path) -> dict[str, Any]:
     """A saved state, without what a clock said (offsets count its digits)."""
-    found = torch.load(file, weights_only=False)
+    found = stored.read(file)
     return {key: value for key, value in found.items() if key not in ("seconds", "offsets")}
 
 
@@ -243,14 +244,67 @@ def test_killed_again_and_again(seed: int, tmp_path: Path, whole: Path, config: 
     assert len(first) > 3 and first.items() <= last.items()
 
 
-@pytest.mark.parametrize(("then", "status"), [("term", -SIGTERM), ("usr2", 7)])
+@pytest.mark.parametrize(("then", "status"), [("term", -SIGTERM), ("usr2", 7), ("int", 1)])
 def test_a_signal_saves_the_step_and_is_handed_on(
-    then: Literal["term", "usr2"], status: int, tmp_path: Path, whole: Path, config: Config
+    then: Literal["term", "usr2", "int"], status: int, tmp_path: Path, whole: Path, config: Config
 ) -> None:
     event = Event("open", r"run/rollouts", 7, then)
     assert live(tmp_path, config, event) == status
     assert (tmp_path / "run/checkpoints/latest").read_text() == "000007\n"
     assert live(tmp_path, config) == 0
+    assert_same_run(tmp_path, whole)
+
+
+def lose(folder: Path, how: str) -> None:
+    """Of a run's newest checkpoint, 13, or of the lines it counts; 12 is whole."""
+    run, newest = folder / "run", folder / "run/checkpoints/000013"
+    match how:
+        case "state truncated":
+            os.truncate(newest / "state.pt", 5000)
+        case "latest empty":
+            (run / "checkpoints/latest").write_text("")
+            shutil.rmtree(newest)
+        case "lines lost":  # the last ones, as a power cut leaves it
+            os.truncate(run / "metrics.jsonl", (run / "metrics.jsonl").stat().st_size - 1)
+        case "rollouts lost":
+            os.truncate(run / "rollouts.jsonl", (run / "rollouts.jsonl").stat().st_size - 1)
+
+
+@pytest.mark.parametrize("how", ["state truncated", "latest empty", "lines lost", "rollouts lost"])
+def test_what_is_lost_costs_steps_and_no_number(
+    how: str, tmp_path: Path, whole: Path, config: Config
+) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("screen-*"))
+    (tmp_path / "run/result.json").unlink()
+    lose(tmp_path, how)
+    assert live(tmp_path, config) == 0, screen(tmp_path)
+    said = [line for line in screen(tmp_path).splitlines() if line.startswith("warning: ")]
+    assert len(said) == 1 and "checkpoints/000012 instead" in said[0]
+    assert_same_run(tmp_path, whole)
+
+
+def test_lines_that_no_checkpoint_can_do_without_are_refused(
+    tmp_path: Path, whole: Path, config: Config
+) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("screen-*"))
+    (tmp_path / "run/result.json").unlink()
+    os.truncate(tmp_path / "run/metrics.jsonl", 300)
+    assert live(tmp_path, config) == 1
+    last = screen(tmp_path).splitlines()[-1]
+    assert "metrics.jsonl: has 300 bytes, the checkpoint needs its first" in last
+    assert "no whole checkpoint is left" in last
+    assert (tmp_path / "run/metrics.jsonl").stat().st_size == 300
+
+
+def test_a_damaged_kept_prelude_is_computed_again(
+    tmp_path: Path, whole: Path, config: Config
+) -> None:
+    shutil.copytree(whole / "cache", tmp_path / "cache")
+    (kept,) = (file for file in (tmp_path / "cache/prelude").iterdir() if file.is_dir())
+    os.truncate(kept / "state.pt", 5000)
+    assert live(tmp_path, config) == 0, screen(tmp_path)
+    assert f"set aside as {kept.name}.damaged" in screen(tmp_path)
+    shutil.rmtree(kept.with_name(f"{kept.name}.damaged"))
     assert_same_run(tmp_path, whole)
 
 

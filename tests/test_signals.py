@@ -52,6 +52,19 @@ def test_an_ignored_signal_stays_ignored() -> None:
     assert signals.pending is None
 
 
+def test_ctrl_c_again_stops_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals = Signals()
+    with signals.watched():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.pending == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (
+        capfd.readouterr().err.strip() == "Ctrl-C: stopping once the state is saved; again: at once"
+    )
+
+
 def test_the_default_ends_the_process() -> None:
     child = os.fork()
     if child == 0:

@@ -226,6 +226,7 @@ class Pool:
             pass_fds=far,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the training alone, which ends its step
             # Sets are ordered by hashes: equal questions must get equal answers.
             env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
         )

@@ -8,14 +8,19 @@ A line tells the whole of its run, so that the last one of a run counts and no r
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
+from rlcotrain.files import read_lines
+
 FILE = "multirun/ledger.jsonl"
+AMOUNTS = ("gpu_hours", "cpu_hours", "usd")
+CURE = "mend or delete that line"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +57,32 @@ def occupied(config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def append(file: Path, line: Entry) -> None:
-    """Add a line; runs that end together wait for each other."""
+    """Add a line; runs that end together wait for each other. What a full disk left of a line that
+    could not be written goes first: the new one must not be glued to it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as stream:
+    with file.open("a+b") as stream:
         flock(stream, LOCK_EX)
-        stream.write(json.dumps(asdict(line)) + "\n")
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
+        stream.write(json.dumps(asdict(line)).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read(file: Path) -> list[Entry]:
-    """One entry a run, the newest; a line that a full disk cut off is none."""
-    if not file.exists():
-        return []
-    lines = file.read_text().splitlines(keepends=True)
-    entries = (Entry(**json.loads(line)) for line in lines if line.endswith("}\n"))
-    return list({entry.run: entry for entry in entries}.values())
+    """One entry a run, the newest; a line that a full disk cut off is none.
+
+    ValueError, naming file and line, where one is no entry.
+    """
+    names = [each.name for each in fields(Entry)]
+    found = {}
+    for number, line in enumerate(read_lines(file, keys=names, cure=CURE), 1):
+        if set(line) != set(names) or not all(
+            isinstance(line[name], int | float) for name in AMOUNTS
+        ):
+            raise ValueError(f"{file}: line {number} is no entry; {CURE}")
+        found[line["run"]] = Entry(**line)
+    return list(found.values())
 
 
 def used_usd(entries: Iterable[Entry], phase: str) -> float:
@@ -87,4 +104,7 @@ def table(entries: Iterable[Entry]) -> Iterator[str]:
 
 if __name__ == "__main__":
     given = Path(sys.argv[1] if len(sys.argv) > 1 else FILE)
-    print("\n".join(table(read(given))) or f"{given}: nothing used yet")
+    try:
+        print("\n".join(table(read(given))) or f"{given}: nothing used yet")
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlcotrain.record import read_json, write_json
+from rlcotrain.files import read_json, write_json
 
 FILE = "lives.json"
+CURE = "restore it, or delete it: the ledger then lacks the hours of earlier lives"
 SIGNS = ("metrics.jsonl", "checkpoints")  # what changes while a run lives
 
 
@@ -27,12 +28,17 @@ class Life:
     @property
     def seconds(self) -> float:
         """What its machine was taken for; 0 while it lasts."""
-        return (self.startup or 0.0) + ((self.ended or self.began) - self.began)
+        # A clock that is set back makes nothing cheaper.
+        return (self.startup or 0.0) + max(0.0, (self.ended or self.began) - self.began)
 
 
 def read(folder: Path) -> list[Life]:
-    """The lives of a run, oldest first."""
-    return [Life(**life) for life in (read_json(folder / FILE) or {"lives": []})["lives"]]
+    """The lives of a run, oldest first. ValueError, naming the file, where it cannot be read."""
+    found = read_json(folder / FILE, CURE)
+    try:
+        return [Life(**life) for life in found["lives"]] if found is not None else []
+    except (KeyError, TypeError):
+        raise ValueError(f"{folder / FILE}: is not what a run writes there; {CURE}") from None
 
 
 @contextmanager
@@ -44,13 +50,13 @@ def live(folder: Path) -> Iterator[None]:
         if life.ended is None:
             signs = [folder / name for name in SIGNS if (folder / name).exists()]
             life.ended = max((sign.stat().st_mtime for sign in signs), default=life.began)
-    life = Life(began=time.time(), startup=_startup())
+    life, start = Life(began=time.time(), startup=_startup()), time.monotonic()
     known = [*before, life]
     write_json(folder / FILE, {"lives": [asdict(each) for each in known]})
     try:
         yield
     finally:
-        life.ended = time.time()
+        life.ended = life.began + time.monotonic() - start  # whatever became of the clock
         write_json(folder / FILE, {"lives": [asdict(each) for each in known]})
 
 

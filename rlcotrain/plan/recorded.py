@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from rlcotrain.files import RESTORE, read_json, read_lines
 from rlcotrain.plan import lives
 from rlcotrain.plan.work import EVALUATE, REST, SAVE, STARTUP, Part, parts
-from rlcotrain.record import read_json, read_lines
+from rlcotrain.screen import say
 
 NEWEST = 50  # runs that are read: code and machine change
 CALIBRATION = "calibration"  # name of runs that were made to be measured
@@ -35,12 +36,15 @@ def recorded(roots: Iterable[Path]) -> list[Timing]:
 
 
 def _timings(folder: Path) -> Iterator[Timing]:
-    config = _config(folder)
     try:
+        config = _config(folder / "config.yaml")
         known = {(part.name, part.rows): part for part in parts(config)}
+        measured = dict(_measured(folder, config, known))
     except KeyError:  # written by another version: nothing runs like it now
         return
-    measured = dict(_measured(folder, config, known))
+    except (ValueError, OSError) as error:
+        say(f"warning: no estimate is made from a run: {error}")
+        return
     for key, seconds in measured.items():
         yield Timing(
             kind=known[key].kind,
@@ -55,6 +59,8 @@ def _measured(
 ) -> Iterator[tuple[tuple[str, int], float]]:
     """Seconds of one piece of each part that the folder tells of."""
     result, lived = read_json(folder / "result.json") or {}, lives.read(folder)
+    if not lived:
+        return
     if lived[0].startup is not None:
         yield (STARTUP, 1), lived[0].startup
     timing = result.get("timing") or {}
@@ -93,9 +99,13 @@ def _lines(
     return found
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(file: Path) -> dict[str, Any]:
     import yaml
 
-    text = (folder / "config.yaml").read_bytes()
-    config: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        config = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{file}: is no table in YAML; {RESTORE}")
     return config

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlcotrain.files import write_json
 from rlcotrain.profile.parts import Part, Parts
 from rlcotrain.profile.parts import Path as Where
-from rlcotrain.record import write_json
 
 COLUMNS = ("part", "calls", "seconds a call", "seconds", "share", "tokens/s", "MFU")
 

@@ -26,7 +26,11 @@ def status(folder: Path) -> int:
     if not (folder / "sweep.json").exists():
         print(f"{folder}: there is no sweep here", file=sys.stderr)
         return 1
-    sweep = Sweep.read(folder)
+    try:
+        sweep = Sweep.read(folder)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     ids = {name: point.job for name, point in sweep.points.items() if point.job is not None}
     try:
         jobs = ask(ids.values())

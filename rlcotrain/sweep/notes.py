@@ -1,10 +1,10 @@
 """`sweep.json`: what a sweep knows of itself beyond the folders of its runs."""
 
-import json
-import os
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from rlcotrain.files import RESTORE, read_json, write_json
 
 
 @dataclass
@@ -31,15 +31,20 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
-        """The sweep of a folder, a new one where there is none."""
-        file = folder / "sweep.json"
-        if not file.exists():
+        """The sweep of a folder, a new one where there is none.
+
+        ValueError, naming the file, where it cannot be read.
+        """
+        noted = read_json(folder / "sweep.json")
+        if noted is None:
             return cls(id=uuid.uuid4().hex, name=folder.name, parent=None, points={})
-        noted = json.loads(file.read_text())
-        points = {signature: Noted(**point) for signature, point in noted.pop("points").items()}
-        return cls(**noted, points=points)
+        try:
+            points = {signature: Noted(**point) for signature, point in noted.pop("points").items()}
+            return cls(**noted, points=points)
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError(
+                f"{folder / 'sweep.json'}: is not what a sweep writes there; {RESTORE}"
+            ) from None
 
     def write(self, folder: Path) -> None:
-        aside = folder / "sweep.json.new"
-        aside.write_text(json.dumps(asdict(self), indent=1))
-        os.replace(aside, folder / "sweep.json")
+        write_json(folder / "sweep.json", asdict(self))

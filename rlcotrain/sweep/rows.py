@@ -1,11 +1,11 @@
 """A sweep's folder -> what became of each point. It reads run folders and starts nothing."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from rlcotrain.files import read_json
 from rlcotrain.sweep.notes import Noted, Sweep
 
 Measure = Literal["sampled", "greedy"]
@@ -50,10 +50,20 @@ def read(folder: Path) -> list[Row]:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """What a run left in its folder; empty if nothing, or if it is another configuration's."""
-    file = folder / "result.json"
-    left: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    """What a run left in its folder; empty if nothing, or if it is another configuration's.
+
+    ValueError, naming the file, where it cannot be read.
+    """
+    left = read_json(folder / "result.json") or {}
     return left if left.get("signature") == folder.name else {}
+
+
+def result_or_fault(folder: Path) -> tuple[dict[str, Any], str | None]:
+    """As `result`, and why it cannot be read: one point stops no report of the others."""
+    try:
+        return result(folder), None
+    except ValueError as error:
+        return {}, str(error)
 
 
 def finished(folder: Path) -> bool:
@@ -62,9 +72,9 @@ def finished(folder: Path) -> bool:
 
 
 def _row(folder: Path, point: Noted) -> Row:
-    left = result(folder)
+    left, fault = result_or_fault(folder)
     finished = left.get("status") == "finished"
-    reason = None if finished else point.reason or left.get("reason")
+    reason = None if finished else point.reason or left.get("reason") or fault
     pairs = (override.partition("=") for override in point.overrides)
     return Row(
         signature=folder.name,

@@ -1,15 +1,16 @@
 """What each point of a sweep is doing, from its run folder and from whoever runs its job."""
 
+import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rlcotrain.sweep.job import Job
 from rlcotrain.sweep.notes import Noted, Sweep
 from rlcotrain.sweep.progress import Progress
-from rlcotrain.sweep.rows import result
+from rlcotrain.sweep.rows import result_or_fault
 
 LOGS = ".submitit"  # in a sweep's folder: scripts, logs and results of its jobs
 SECONDS_OF_DOUBT = 15.0  # a file system may show late what a job has left
@@ -45,17 +46,17 @@ class Standings:
         return [self._one(name, point, jobs.get(name)) for name, point in sweep.points.items()]
 
     def _one(self, name: str, point: Noted, job: Job | None) -> Standing:
-        left = result(self.folder / name)
+        left, fault = result_or_fault(self.folder / name)
         progress = self._progress.setdefault(name, Progress(self.folder / name)).update()
         state: Literal["queued", "running", "done", "failed", "unfinished"]
         reason = None
         if left.get("status") == "finished":
             state = "done"
         elif job is None:
-            reason = point.reason or left.get("reason")
+            reason = point.reason or left.get("reason") or fault or progress.fault
             state = "failed" if reason else "unfinished"
         elif job.state == "ended":
-            reason = left.get("reason") or self._raised(point) or point.reason
+            reason = left.get("reason") or self._raised(point) or point.reason or fault
             state = "failed" if reason or job.ended_s > SECONDS_OF_DOUBT else "running"
             reason = reason or (f"{job.words}{self._see(point)}" if state == "failed" else None)
         elif job.hopeless:
@@ -86,11 +87,21 @@ class Standings:
         return f", see {log}" if log.exists() else ""
 
 
+class _Plain(pickle.Unpickler):
+    """Reads texts and numbers only: other objects could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
+
+
 def raised(file: Path) -> str | None:
     """The error in what submitit left of a job, as one line; None if there is none."""
     if not file.exists():
         return None
-    outcome, trace = pickle.loads(file.read_bytes())
+    try:
+        outcome, trace = _Plain(io.BytesIO(file.read_bytes())).load()
+    except Exception:  # a border: a pickle can hold anything, and half of one is left by a kill
+        return f"{file} cannot be read"
     if outcome != "error":
         return None
     line: str = trace.strip().splitlines()[-1]

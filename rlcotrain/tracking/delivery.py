@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from rlcotrain.files import CUT, RESTORE, parse, read_json, read_lines
 from rlcotrain.signature import OUTSIDE
 from rlcotrain.tracking.receipt import Receipt
 from rlcotrain.tracking.store import PARENT, create, find, prepare, sweep_run
@@ -37,7 +39,7 @@ class Delivery:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.run: dict[str, Any] = json.loads((folder / "run.json").read_text())
+        self.run = _run(folder / "run.json")
         self.receipt = Receipt.read(folder)
         self.client: MlflowClient | None = None
         self.sent: dict[str, int] = {}  # file -> time of the version that was uploaded
@@ -136,7 +138,12 @@ class Delivery:
             self.receipt = self.receipt.as_far_as_true(stream)
             stream.seek(self.receipt.delivered)
             while lines := _whole_lines(stream):
-                for some in _chunks([one for line in lines for one in _numbers(line)], 1000):
+                try:
+                    numbers = [one for line in lines for one in _numbers(line)]
+                except (ValueError, KeyError, TypeError):
+                    _refuse(file)
+                    raise
+                for some in _chunks(numbers, 1000):
                     client.log_batch(self._run_id, metrics=some)
                 self.note(marks=self.receipt.marked(stream))
 
@@ -158,14 +165,16 @@ class Delivery:
 
     def _table(self, client: MlflowClient, file: Path) -> None:
         """The newest rows as an MLflow table, rewritten: `log_table` would append them again."""
-        count, newest = 0, deque[dict[str, Any]](maxlen=TABLE_ROWS)
-        with open(file) as stream:
+        count, newest = 0, deque[bytes](maxlen=TABLE_ROWS)
+        with open(file, "rb") as stream:
             for line in stream:
-                if line.endswith("\n"):
-                    count += 1  # NaN is no JSON for a browser
-                    newest.append(json.loads(line, parse_constant=lambda name: None))
-        columns = list(dict.fromkeys(key for row in newest for key in row))
-        data = [[_cell(row.get(key)) for key in columns] for row in newest]
+                if line.endswith(b"\n"):
+                    count += 1
+                    newest.append(line)
+        first = count - len(newest) + 1
+        rows = [_row(line, f"{file}: line {number}") for number, line in enumerate(newest, first)]
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        data = [[_cell(row.get(key)) for key in columns] for row in rows]
         client.log_text(
             self._run_id, json.dumps({"columns": columns, "data": data}), "rollouts.json"
         )
@@ -187,9 +196,7 @@ class Delivery:
         self.note(finished=status)
 
     def _result(self) -> dict[str, Any]:
-        file = self.folder / "result.json"
-        result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        return result
+        return read_json(self.folder / "result.json") or {}
 
     @property
     def _run_id(self) -> str:
@@ -206,6 +213,20 @@ def flatten(config: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{at}{key}", value
 
 
+def _run(file: Path) -> dict[str, Any]:
+    run = read_json(file) or {}
+    tracking = run.get("tracking")
+    if not isinstance(tracking, dict) or not {"id", "signature", "name", "tags"} <= run.keys():
+        raise ValueError(f"{file}: is not what a run writes there; {RESTORE}")
+    return run
+
+
+def _row(line: bytes, what: str) -> dict[str, Any]:
+    """A row of rollouts.jsonl; NaN is no JSON for a browser."""
+    row = parse(line, what, RESTORE)
+    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}
+
+
 def _cell(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
@@ -218,6 +239,13 @@ def _numbers(line: bytes) -> Iterator[Metric]:
     for key, value in row.items():
         if isinstance(value, int | float):
             yield Metric(key, float(value), time_ms, step)
+
+
+def _refuse(file: Path) -> None:
+    """ValueError, naming the line of metrics.jsonl that is no line of numbers."""
+    for number, line in enumerate(read_lines(file, keys=("step", "time")), 1):
+        if not all(isinstance(line[key], int | float) for key in ("step", "time")):
+            raise ValueError(f"{file}: line {number}: step and time are no numbers; {CUT}")
 
 
 def _whole_lines(stream: BinaryIO) -> list[bytes]:

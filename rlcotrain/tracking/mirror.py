@@ -17,6 +17,7 @@ from typing import IO
 
 from rlcotrain.tracking.delivery import Delivery
 from rlcotrain.tracking.receipt import Receipt
+from rlcotrain.tracking.store import one_line
 from rlcotrain.tracking.sweep import sync_sweep
 from rlcotrain.tracking.uri import redacted
 
@@ -70,9 +71,12 @@ def deliver(folder: Path, timeout_s: float) -> str | None:
 
     The receipt is asked first, so that a run that owes nothing costs nothing.
     """
-    delivery = Delivery(folder)
-    if delivery.run["tracking"]["uri"] is None or delivery.delivered():
-        return None
+    try:
+        delivery = Delivery(folder)
+        if delivery.run["tracking"]["uri"] is None or delivery.delivered():
+            return None
+    except (ValueError, OSError) as error:
+        return one_line(error)
     mirror = Mirror(folder)
     mirror.start()
     return mirror.close(timeout_s)
@@ -106,7 +110,7 @@ def attempt(delivery: Delivery, final: bool) -> str | None:
     try:
         delivery.catch_up(final)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:300]}"
+        reason = one_line(error)
         print(time.strftime("%F %T"), reason, flush=True)
         delivery.note(reason=reason)
         return reason
@@ -120,7 +124,10 @@ def sync(roots: Iterable[Path]) -> int:
     roots = list(roots)
     for name, sync_one in (("run.json", _sync_one), ("sweep.json", sync_sweep)):
         for file in sorted(file for root in roots for file in root.rglob(name)):
-            outcome, reason = sync_one(file.parent)
+            try:
+                outcome, reason = sync_one(file.parent)
+            except Exception as error:  # one folder that cannot be read stops no other
+                outcome, reason = "failed", one_line(error)
             counts[outcome] += 1
             if outcome != "complete":
                 print(f"{file.parent}: {outcome}{f': {reason}' if reason else ''}", flush=True)
@@ -135,11 +142,8 @@ def _sync_one(folder: Path) -> tuple[str, str | None]:
     with open(folder / "mirror.lock", "ab") as lock:
         if not _locked(lock):
             return "still running", "its own mirror delivers it"
-        try:
-            if delivery.complete():
-                return "complete", None
-        except Exception as error:
-            return "failed", redacted(str(error))
+        if delivery.complete():
+            return "complete", None
         reason = attempt(delivery, final=True)
     return ("failed", reason) if reason else ("delivered", None)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from rlcotrain.files import read_json, write_json
+
+FILE = "mlflow.json"
 MARKS = 64  # places in metrics.jsonl that are remembered, dense at the end and thin before
 
 Mark = tuple[int, str]  # offset in metrics.jsonl, digest of what precedes it
@@ -28,16 +29,26 @@ class Receipt:
     finished: str | None = None  # the status that the run ended with
     reason: str | None = None  # why the last try failed
 
+    def __post_init__(self) -> None:
+        """TypeError where a file held something else."""
+        texts = (self.run_id, self.finished, self.reason)
+        if not all(isinstance(text, str | None) for text in texts):
+            raise TypeError("run_id, finished and reason are texts")
+        if not all(isinstance(end, int) and isinstance(digest, str) for end, digest in self.marks):
+            raise TypeError("marks are pairs of an offset and a digest")
+
     @classmethod
     def read(cls, folder: Path) -> Receipt:
-        file = folder / "mlflow.json"
-        return cls(**json.loads(file.read_text())) if file.exists() else cls()
+        """The folder's receipt; one that cannot be read is none, and that is told."""
+        try:
+            return cls(**(read_json(folder / FILE) or {}))
+        except (ValueError, TypeError) as error:
+            print(f"warning: no receipt, all is delivered again: {folder / FILE}: {error}")
+            return cls()
 
     def write(self, folder: Path) -> None:
-        """Aside first: a crash leaves the old one or the new one."""
-        aside = folder / "mlflow.json.new"
-        aside.write_text(json.dumps(asdict(self)))
-        os.replace(aside, folder / "mlflow.json")
+        """A crash leaves the old one or the new one."""
+        write_json(folder / FILE, asdict(self))
 
     @property
     def delivered(self) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlcotrain.files import place, sync
 from rlcotrain.tracking.uri import redacted
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 IDENTITY = "rlcotrain.id"  # the tag that finds a run again, whoever made it
 PARENT = "mlflow.parentRunId"
 SQLITE = "sqlite:///"
+MAGIC = b"SQLite format 3\0"
+BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps beside a database
+HALF_MADE = (
+    "its making was cut off and it holds no run: delete it, and `make sync` delivers all runs anew"
+)
 
 # Short time-outs and few retries: by default MLflow blocks for minutes on a dead server.
 ENVIRONMENT = {
@@ -26,6 +33,7 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -43,28 +51,97 @@ def ui_command(uri: str) -> str:
     return f"open {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, without the statements that SQLAlchemy and MLflow add to it."""
+    words = " ".join(redacted(str(error)).split()).partition(" [SQL:")[0][:300]
+    return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
+
+
 def prepare(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """Create store and experiment where they are missing; a client, and the experiment's id.
 
     Safe under parallel first starts: without the lock all but one of them crash in MLflow's
     migration. Artifacts of an SQLite store go beside it, so that a UI started anywhere shows them.
+    ValueError, naming the file, where an SQLite store is no use.
     """
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    file = _database(uri)
+    with _locked(file) as artifacts:
+        if file is None:
+            return _opened(uri, experiment, artifacts)
+        try:
+            _make(file, uri)
+            return _opened(uri, experiment, artifacts)
+        except Exception as error:  # of three libraries
+            cure = f" ({HALF_MADE})" if _is_half_made(file) else ""
+            raise ValueError(f"{file}: {one_line(error)}{cure}") from error
+
+
+def _opened(uri: str, experiment: str, artifacts: str | None) -> tuple[MlflowClient, str]:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    with _locked(_database(uri)) as artifacts:
-        client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            try:
-                return client, client.create_experiment(experiment, artifacts)
-            except MlflowException:  # on a server somebody may have been quicker
-                found = client.get_experiment_by_name(experiment)
-                if found is None:
-                    raise
-        return client, str(found.experiment_id)
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        try:
+            return client, client.create_experiment(experiment, artifacts)
+        except MlflowException:  # on a server somebody may have been quicker
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                raise
+    return client, str(found.experiment_id)
+
+
+def _make(file: Path, uri: str) -> None:
+    """Make a missing SQLite store aside and rename it: MLflow makes its tables in steps that a kill
+    or a full disk can end between, and no later start mends them."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if file.exists() and file.stat().st_size:
+        with file.open("rb") as stream:
+            if stream.read(len(MAGIC)) != MAGIC:
+                raise ValueError("is no SQLite database; move it away")
+        return
+    aside = file.with_name(f"{file.name}.new")
+    left = [aside.with_name(aside.name + end) for end in ("", *BESIDE)]
+    # Of one that was killed, or of a store that was deleted: SQLite would write a journal that it
+    # finds into the new one.
+    for path in (*left, *(file.with_name(file.name + end) for end in BESIDE)):
+        path.unlink(missing_ok=True)
+    if (known := SqlAlchemyStore._engine_map.get(uri)) is not None:
+        known.dispose()  # of a file that was deleted since: its connections still write there
+    engine = create_sqlalchemy_engine(f"{SQLITE}{aside}")
+    try:
+        _initialize_tables(engine)
+        engine.dispose()
+        sync(aside)
+        place(aside, file)
+    finally:
+        engine.dispose()
+        for path in left:
+            path.unlink(missing_ok=True)
+
+
+def _is_half_made(file: Path) -> bool:
+    """Whether the making of an SQLite store ended early: its tables lack steps, and it has no run
+    that could be lost."""
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    if not file.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(file)) as base:
+            tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
+            if "runs" in tables and base.execute("SELECT 1 FROM runs").fetchone():
+                return False
+            known = "alembic_version" in tables
+            steps = base.execute("SELECT version_num FROM alembic_version") if known else ()
+            return _get_latest_schema_revision() not in {step for (step,) in steps}
+    except sqlite3.Error:  # locked, or no database: then that is what the first error says
+        return False
 
 
 def find(

@@ -1,6 +1,8 @@
 """Limits and the ledger, with prices worked by hand."""
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +129,42 @@ def test_durations() -> None:
     assert [duration(s) for s in (0.4, 99.4, 200, 3599.6, 7500)] == [
         *("0 s", "99 s", "3 min 20 s", "1 h 0 min", "2 h 5 min")
     ]
+
+
+LINE = ledger.Entry(run="a", phase="p", folder="/x", gpu_hours=1.0, cpu_hours=2.0, usd=3.0)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 80])
+def test_a_line_that_a_full_disk_cut_poisons_no_other(cut: int, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    ledger.append(file, LINE)
+    ledger.append(file, replace(LINE, run="b"))
+    file.write_bytes(file.read_bytes()[:-cut])
+    assert [entry.run for entry in ledger.read(file)] == ["a"]
+    ledger.append(file, replace(LINE, run="c"))
+    assert [entry.run for entry in ledger.read(file)] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"run": "a", "pha{"run": "b"}', "line 2 is no JSON"),  # glued by an earlier version
+        ("", "line 2 is empty"),
+        ("[]", "line 2 is no JSON object"),
+        ('{"run": "a"}', "line 2 has no phase, folder, gpu_hours, cpu_hours, usd"),
+        (json.dumps({**vars(LINE), "usd": "3"}), "line 2 is no entry"),
+        (json.dumps({**vars(LINE), "more": 1}), "line 2 is no entry"),
+    ],
+)
+def test_a_line_that_is_no_entry_is_named(line: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    ledger.append(file, LINE)
+    with file.open("a") as stream:
+        stream.write(f"{line}\n")
+    with pytest.raises(ValueError, match=rf"{file}: {reason}.*; mend or delete that line"):
+        ledger.read(file)
+    command = [sys.executable, "-m", "rlcotrain.plan.ledger", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"error: {file}: {reason}")

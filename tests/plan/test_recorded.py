@@ -108,3 +108,32 @@ def test_a_killed_life_ended_with_its_last_sign(tmp_path: Path) -> None:
     killed, failed = lives.read(tmp_path)
     assert killed.seconds == 60.0 and failed.ended is not None
     assert lives.read(tmp_path / "none") == []
+
+
+def test_a_clock_that_is_set_back_makes_nothing_cheaper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lives.Life(began=5000.0, startup=2.0, ended=1400.0).seconds == 2.0
+    now = iter([5000.0, 1400.0])
+    monkeypatch.setattr("time.time", lambda: next(now))
+    with lives.live(tmp_path):
+        monkeypatch.undo()
+    (life,) = lives.read(tmp_path)
+    assert life.began == 5000.0 and 5000.0 <= (life.ended or 0.0) < 5010.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"lives": [{"x": 1}]}', '{"lives": [3]}', '{"lives": 3}']
+)
+def test_lives_that_cannot_be_read_are_named_and_stop_no_estimate(
+    text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "lives.json").write_text(text)
+    with pytest.raises(ValueError, match=r"lives\.json: .*; restore it, or delete it: the ledger"):
+        lives.read(broken)
+    config = resolved(compose(tmp_path, *SMALL, *ALONE))
+    (broken / "config.yaml").write_text(json.dumps(config))
+    assert recorded([tmp_path]) == []
+    assert f"warning: no estimate is made from a run: {broken}/lives.json" in capfd.readouterr().err

@@ -72,7 +72,7 @@ def test_disturbed_runs_end_as_if_nothing_had_been(tmp_path: Path, conf: Path) -
     rows = sweep.read(tmp_path)
     assert [row.status for row in rows] == ["finished"] * 5
     folders = [tmp_path / row.signature for row in rows]
-    weights = [torch.load(f / "checkpoints/000060/state.pt", weights_only=False) for f in folders]
+    weights = [torch.load(f / "checkpoints/000060/state.pt", weights_only=True) for f in folders]
     for folder, found in zip(folders, weights, strict=True):
         assert timeless(folder / "metrics.jsonl") == timeless(folders[-1] / "metrics.jsonl")
         expected = weights[-1]["policies"]["generator"]["weights"]

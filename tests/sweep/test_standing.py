@@ -1,6 +1,7 @@
 """What a point is doing, and how that is shown."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,27 @@ def test_where_there_is_no_terminal_only_changes_are_told(
 
 def test_nobody_there_to_ask_is_a_no(capsys: pytest.CaptureFixture[str]) -> None:
     assert not agreed("cancel?") and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["result.json", "metrics.jsonl"])
+@pytest.mark.parametrize("text", ["garbage\n", "[]\n", "\0\0\n"])
+def test_a_point_that_cannot_be_read_is_told_beside_the_others(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (point(tmp_path, 3) / "aaa" / name).write_text(text)
+    found = standing(tmp_path, None)
+    assert found.state == "failed" and (found.reason or "").startswith(f"{tmp_path}/aaa/{name}: is")
+    assert standing(tmp_path, RUNS).state == "running"
+
+
+def test_a_job_that_left_code_is_not_run(tmp_path: Path) -> None:
+    class Code:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {tmp_path}/marker",)
+
+    point(tmp_path)
+    (tmp_path / LOGS).mkdir()
+    (tmp_path / LOGS / "7_0_result.pkl").write_bytes(pickle.dumps(("error", Code())))
+    found = standing(tmp_path, LONG)
+    assert not (tmp_path / "marker").exists()
+    assert (found.reason or "").endswith("7_0_result.pkl cannot be read")
