@@ -1,31 +1,26 @@
 r"""LaTeX answers: where they stand in a text, and one form for ways of writing the same.
 
 The normal form follows the string rules of the MATH paper's own grader (arXiv 2103.03874, as
-lm-eval's hendrycks_math has them), and goes on where those stop: text marks, brackets, relations.
+lm-eval's hendrycks_math has them), and goes on where those stop: text marks, brackets, relations,
+symbols of Unicode, units, names, repeating decimals, mixed numbers.
 """
 
 import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from rlcotrain.grader.closed_form import is_constant, number
+from rlcotrain.grader.symbols import to_latex
+from rlcotrain.grader.units import WRAPPED, compound, counted
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 BARE = re.compile(r"[^$\n]{0,200}")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-MARKUP = re.compile(
+SIZES = re.compile(
     r"\\(?:left|right|bigl?|bigr?|Bigl?|Bigr?|displaystyle|textstyle|limits)(?![a-zA-Z])"
-    r"|(?<!\\)\\[!,;:> ]|\\q?quad(?![a-zA-Z])|[~\n\t]"
+    r"|(?<!\\)\\!"
 )
-WRAPPED = re.compile(
-    r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it)|operatorname)\s*\{([^{}]*)\}"
-)
-# A text after a number says what is counted: 3\text{ boxes}. One before it does not: \text{odd}.
-UNIT = re.compile(
-    r"(?:(?<=[0-9})$])|(?<=\\pi))\s*\\(?:text(?:rm|normal)?|mbox|mathrm)\s*\{\s*[^{}0-9]*\}"
-    r"(?:\^\{?[23]\}?)?$"
-)
-# The same in plain words: 18 square feet, 60 degrees, 5 cm^2.
-COUNTED = re.compile(
-    r"(?<=[0-9])\s+(?=[a-zA-Z]{2})(?!.*\b(?:and|or|mod|factorial|dozen|hundred|thousand|[mb]illion)\b)"
-    r"(?:[a-zA-Z]{3,}|[ckm]m|in|ft|[km]g|lb|oz)(?:\s+[a-zA-Z]{2,}){0,3}(?:\^\{?[23]\}?)?$"
-)
+SPACE = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|[~\n\t]")
 SPELLINGS = (
     ("\\dfrac", "\\frac"),
     ("\\tfrac", "\\frac"),
@@ -44,20 +39,56 @@ SPELLINGS = (
     ("\\neq", "\\ne"),
     ("\\infinity", "\\infty"),
     ("\\varnothing", "\\emptyset"),
-    ("\u2212", "-"),
-    ("\u03c0", "\\pi"),
-    ("\u221e", "\\infty"),
+    ("\\lt", "<"),
+    ("\\gt", ">"),
+    ("\\dots", "\\ldots"),
+    ("...", "\\ldots"),
+    ("\\bar{", "\\overline{"),
 )
 GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-AND = re.compile(r",?\s*\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}\s*")
-SHORT_FRACTION = re.compile(
-    r"\\frac(?:([0-9]|\\pi)([0-9a-zA-Z])|([0-9])(?=\{)|(\{[^{}]*\})([0-9a-zA-Z]))"
+SPACED = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3})+)(?![0-9]| *[/\\])")
+AND = re.compile(
+    r",?\s*\\(?:text|mbox|textrm)\s*\{\s*,?\s*(?:and|or)\s*\}\s*"
+    r"|(?<=[0-9})\]])\s*,?\s+(?:and|or)\s+(?=[-+]?(?:[0-9]|\\[a-z]|\(|[a-zA-Z]\s*=))"
 )
-SHORT_ROOT = re.compile(r"\\sqrt(\[[^\[\]]*\])?([0-9a-zA-Z])")
+SHORT_FRACTION = re.compile(
+    r"\\frac ?(?:([0-9]|\\pi)([0-9a-zA-Z])|([0-9])(?=\{)|(\{[^{}]*\})([0-9a-zA-Z]))"
+)
+SHORT_ROOT = re.compile(r"\\sqrt(\[[^\[\]]*\])? ?([0-9a-zA-Z]|\\pi|\([^()]*\))")
 SLASH = re.compile(r"([+-]?)([0-9]+)/([0-9]+)")
+MIXED = re.compile(r"(?<![0-9.])([0-9]+) +(?:([0-9]+)/([0-9]+)|(?=\\frac))")
+SHOWN = re.compile(r"(\.[0-9]{0,20}?)([0-9]{1,6}?)\2{2,20}\\ldots")
+DOTTED = re.compile(
+    r"\\dot\{?([0-9])\}?([0-9]*)\\dot\{?([0-9])\}?|\\(?:dot|overline|bar) ?(?:([0-9])|\{([0-9])\})"
+)
+PARENTHESISED = re.compile(r"(\.[0-9]{0,20})\(([0-9]{1,20})\)")
 REPEATING = re.compile(r"([+-]?)([0-9]{0,20})\.([0-9]{0,20})\\overline\{([0-9]{1,20})\}")
-NAMED = re.compile(r"(?:[a-zA-Z]|[a-zA-Z]{2}|[a-zA-Z]\([a-zA-Z]\))=([^=<>]+)")
+EXPONENT = re.compile(r"\^(-[0-9a-zA-Z])(?![0-9])")
+VARIABLE = r"(?:[a-zA-Z]|\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi))"
+NAMED = re.compile(
+    rf"({VARIABLE}(?:_\{{?[0-9a-zA-Z]+\}}?|\([a-zA-Z]\))?|[a-zA-Z]{{2,}}|\({VARIABLE}(?:,{VARIABLE})+\))"
+    r"(?:=|\\in(?![a-zA-Z]) ?)([^=<>]+)"
+)
+FLIPPED = re.compile(rf"([^=<>,]+)=({VARIABLE})")
+BOUND = re.compile(rf"({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)|([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})")
+BETWEEN = re.compile(
+    rf"([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)"
+)
 WORD = re.compile(r"[a-zA-Z]{2,}")
+
+
+class Form(NamedTuple):
+    r"""An answer in its normal form.
+
+    text: without name, unit and percent sign; name: of what equals or lies in it, "x" or "x,y";
+    unit: a known unit behind it; percent: whether it is in percent; words: whether it is a word.
+    """
+
+    text: str
+    name: str = ""
+    unit: str = ""
+    percent: bool = False
+    words: bool = False
 
 
 def boxed(text: str) -> list[str]:
@@ -89,36 +120,146 @@ def closing(text: str, start: int) -> int | None:
 
 def normal(answer: str) -> str:
     """One form for an answer that may be written in several ways; of words, in lower case."""
+    return read(answer).text
+
+
+@lru_cache(maxsize=4096)
+def read(answer: str) -> Form:
+    """The normal form of an answer, and what was taken off it."""
     text = answer.strip()
     inner = boxed(text)
     text = inner[-1] if inner and text.startswith("\\") and text.endswith("}") else text
-    text = text.replace(",\\!", "").replace("{,}", "")
-    text = MARKUP.sub(lambda mark: "" if mark[0] != "\\ " else " ", text).strip().rstrip(".,;")
+    text = to_latex(text).replace(",\\!", "").replace("{,}", "")
+    text = SPACE.sub(" ", SIZES.sub("", text)).strip()
+    text = text if text.endswith("..") else text.rstrip(".,;")
+    percent, money = text.rstrip("$ ").endswith("%"), "\\$" in text
     for written, meant in SPELLINGS:
         text = text.replace(written, meant)
-    text = COUNTED.sub("", UNIT.sub("", AND.sub(",", text)))
+    text = AND.sub(",", text.strip())
+    if several := compound(text):
+        return Form(f"\\text{{{several}}}", words=True)
+    text, scale, unit = counted(text)
+    words = bool(WRAPPED.search(text))
     text = WRAPPED.sub(r"\1", text)
     text = text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]")
-    text = "".join(text.split())
+    name, text = _named(_tidy(text))
+    text = _scaled(text, "" if scale == "%" else scale)
+    if WORD.fullmatch(text):
+        return Form(text.lower(), name, unit, words=words)
+    return Form(text, name, unit or ("dollar" if money else ""), percent or scale == "%")
+
+
+def _tidy(text: str) -> str:
+    """Spaces, fractions, roots and repeating decimals in one way."""
+    text = MIXED.sub(_mixed, " ".join(text.split()))
+    text = SPACED.sub(lambda run: run[1].replace(" ", ""), text)
+    # A space stays where it holds a command and a letter, or two numbers, apart.
+    text = re.sub(r"(?<!\\) (?![0-9.])|(?<![0-9.]) (?=[0-9.])", "", _commands_apart(text))
+    text = text.replace("\0", " ")
     text = SHORT_FRACTION.sub(_braced, text)
-    text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", text)
-    if (named := NAMED.fullmatch(text)) is not None:
-        text = named[1]
+    text = SHORT_ROOT.sub(_rooted, text)
+    text = EXPONENT.sub(r"^{\1}", text)
+    text = SHOWN.sub(r"\1\\overline{\2}", text)
+    text = PARENTHESISED.sub(r"\1\\overline{\2}", DOTTED.sub(_dotted, text))
     if GROUPED.fullmatch(text):
         text = text.replace(",", "")
+    return f"0{text}" if text.startswith(".") else text
+
+
+def _commands_apart(text: str) -> str:
+    return re.sub(r"(\\[a-zA-Z]+) (?=[a-zA-Z])", "\\1\0", text)
+
+
+def _number(text: str) -> str:
+    """A fraction with a slash, and a repeating decimal, as LaTeX's fraction."""
+    text = text.replace(",", "") if GROUPED.fullmatch(text) else text
     if (slash := SLASH.fullmatch(text)) is not None:
-        text = f"{slash[1]}\\frac{{{slash[2]}}}{{{slash[3]}}}"
+        return f"{slash[1]}\\frac{{{slash[2]}}}{{{slash[3]}}}"
     if (repeating := REPEATING.fullmatch(text)) is not None:
-        text = _fraction(*repeating.groups())
-    if text.startswith("."):
-        text = f"0{text}"
-    return text.lower() if WORD.fullmatch(text) else text
+        return _fraction(*repeating.groups())
+    return f"0{text}" if text.startswith(".") else text
+
+
+def _scaled(text: str, scale: str) -> str:
+    if not scale:
+        return text
+    return f"{text if number(text) is not None else f'({text})'}\\cdot{scale}"
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The name of what an answer equals, and the answer: x=5, x=1,y=2, 1<x<3."""
+    if (flipped := FLIPPED.fullmatch(text)) is not None:
+        text = f"{flipped[2]}={flipped[1]}" if is_constant(flipped[1]) else text
+    parts = [NAMED.fullmatch(part) for part in split(text)]
+    if len(parts) > 1 and all(parts):
+        pairs = [(part[1], _number(part[2])) for part in parts if part is not None]
+        names = [name for name, _ in pairs]
+        if len(set(names)) == 1:
+            return _name(names[0]), ",".join(value for _, value in pairs)
+        if len(set(names)) == len(names):
+            pairs.sort()
+            return ",".join(name for name, _ in pairs), f"({','.join(v for _, v in pairs)})"
+    if (named := NAMED.fullmatch(text)) is not None:
+        return _name(named[1]), _number(named[2])
+    return _interval(text)
+
+
+def _name(written: str) -> str:
+    """A name that tells variables apart: a longer word says what was asked for."""
+    written = written.strip("()") if "," in written else written
+    return "" if WORD.fullmatch(written) and len(written) > 2 else written
+
+
+def _interval(text: str) -> tuple[str, str]:
+    r"""1<x<3 as (1,3), x\ge2 as [2,\infty), where the bounds are numbers."""
+    if (between := BETWEEN.fullmatch(text)) is not None:
+        low, left, name, right, high = between.groups()
+        if (left in "<\\le") == (right in "<\\le") and is_constant(low) and is_constant(high):
+            if left not in "<\\le":
+                low, left, right, high = high, right, left, low
+            opened, closed = "[("[left in "<>"], "])"[right in "<>"]
+            return name, f"{opened}{_number(low)},{_number(high)}{closed}"
+    elif (bound := BOUND.fullmatch(text)) is not None:
+        name, sign, end = bound[1] or bound[6], bound[2] or bound[5], bound[3] or bound[4]
+        if is_constant(end):
+            above = (sign in "<\\le") == (bound[1] is None)
+            strict, end = sign in "<>", _number(end)
+            if above:
+                return name, f"{'[('[strict]}{end},\\infty)"
+            return name, f"(-\\infty,{end}{'])'[strict]}"
+    return "", _number(text)
+
+
+def split(text: str) -> list[str]:
+    """The parts between the commas that stand in no brackets."""
+    parts, depth, start = list[str](), 0, 0
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]
 
 
 def _fraction(sign: str, whole: str, places: str, period: str) -> str:
     r"""0.1\overline{6} is \frac{15}{90}: (16 - 1) / 90."""
     above = int(f"{whole}{places}{period}") - int(f"{whole}{places}" or 0)
     return f"{sign}\\frac{{{above}}}{{{'9' * len(period)}{'0' * len(places)}}}"
+
+
+def _mixed(match: re.Match[str]) -> str:
+    r"""1 1/2 and 1 \frac{1}{2} without the space."""
+    return f"{match[1]}\\frac{{{match[2]}}}{{{match[3]}}}" if match[2] else match[1]
+
+
+def _rooted(match: re.Match[str]) -> str:
+    return f"\\sqrt{match[1] or ''}{{{match[2].strip('()') if match[2][0] == '(' else match[2]}}}"
+
+
+def _dotted(match: re.Match[str]) -> str:
+    r"""\dot{1}4285\dot{7} and \bar6 with a line over what repeats."""
+    first, between, last, lone, braced = match.groups()
+    return f"\\overline{{{lone or braced or first + between + last}}}"
 
 
 def _braced(match: re.Match[str]) -> str:
