@@ -205,13 +205,13 @@ class _Reader:
         self._depth += 1
         if self._depth > 40:
             raise ValueError
-        found: Value = Fraction(0)
+        found: Value | None = None
         sign = self._step() if self.token in ("+", "-") else "+"
         while True:
-            term = self._product()
-            found = found + term if sign == "+" else found - term
-            if isinstance(found, complex):
-                self.noise = max(self.noise, ROUNDING * abs(term))
+            term = self._product() if sign == "+" else -self._product()
+            if found is not None:
+                self.noise = max(self.noise, ROUNDING * abs(found), ROUNDING * abs(term))
+            found = term if found is None else found + term
             if self.token not in ("+", "-"):
                 self._depth -= 1
                 return found
@@ -274,9 +274,19 @@ class _Reader:
                 degree = self._sum()
                 self._take("]")
             return _root(self._braces(), degree)
+        if token.isdigit() and self.token == "\\frac":
+            return self._mixed(Fraction(token))
         if token[:1].isdigit() or token[:1] == ".":
             return Fraction(token)
         return self._named(token)
+
+    def _mixed(self, whole: Fraction) -> Fraction:
+        self._step()
+        above, below = self._braces(), self._braces()
+        part = above / below
+        if not isinstance(part, Fraction) or not 0 <= part < 1:
+            raise ValueError  # 2\frac{x}{3} is a product
+        return whole + part
 
     def _braces(self) -> Value:
         self._take("{")

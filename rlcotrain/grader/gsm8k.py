@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Literal
 
-from rlcotrain.grader.closed_form import worth
+from rlcotrain.grader.closed_form import readings, worth
 from rlcotrain.grader.latex import boxed
 from rlcotrain.grader.latex import read as read_latex
 from rlcotrain.grader.numerals import NUMERAL, last_numeral, read, value, written
@@ -122,7 +122,7 @@ def _boxed(text: str) -> Found | None:
     if not boxes:
         return None
     form = read_latex(boxes[-1]).text if len(boxes[-1]) <= 200 else ""
-    found = worth(form) if ":" not in form else None
+    found = worth(readings(form, percentage=False)[0]) if ":" not in form else None
     if found is not None and isinstance(found.value, Fraction):
         above, below = found.value.as_integer_ratio()
         return form, found.value if above.bit_length() + below.bit_length() <= WIDEST else None

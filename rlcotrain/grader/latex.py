@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rlcotrain.grader.closed_form import is_constant, number
 from rlcotrain.grader.symbols import to_latex
-from rlcotrain.grader.units import WRAPPED, compound, counted
+from rlcotrain.grader.units import WRAPPED, WRAPPER, compound, counted
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 BARE = re.compile(r"[^$\n]{0,200}")
@@ -44,6 +44,7 @@ SPELLINGS = (
     ("\\dots", "\\ldots"),
     ("...", "\\ldots"),
     ("\\bar{", "\\overline{"),
+    ("\u2248", "\\approx "),
 )
 GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 SPACED = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3})+)(?![0-9]| *[/\\])")
@@ -74,6 +75,12 @@ BOUND = re.compile(rf"({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)|([^=<>]+?)(<|>|\\le
 BETWEEN = re.compile(
     rf"([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)"
 )
+# 11th, 11^{\\text{th}}
+ORDINAL = re.compile(
+    rf"(?<=[0-9])\s*\^?\s*\{{?(?:{WRAPPER}\{{)?\s*(?:st|nd|rd|th)\s*\}}{{0,2}}$"
+)
+ABOUT = re.compile(rf"^({VARIABLE}?)\s*\\approx(?![a-zA-Z])\s*")
+METRE = re.compile(r"([0-9.,]{1,40})\s+[mgshlLNJWVCFK]")
 WORD = re.compile(r"[a-zA-Z]{2,}")
 
 
@@ -81,7 +88,8 @@ class Form(NamedTuple):
     r"""An answer in its normal form.
 
     text: without name, unit and percent sign; name: of what equals or lies in it, "x" or "x,y";
-    unit: a known unit behind it; percent: whether it is in percent; words: whether it is a word.
+    unit: a known unit behind it; percent: whether it is in percent; words: whether it is a word;
+    short: the text without a last letter that may be a unit, as in 7 m.
     """
 
     text: str
@@ -89,6 +97,7 @@ class Form(NamedTuple):
     unit: str = ""
     percent: bool = False
     words: bool = False
+    short: str = ""
 
 
 def boxed(text: str) -> list[str]:
@@ -135,10 +144,12 @@ def read(answer: str) -> Form:
     percent, money = text.rstrip("$ ").endswith("%"), "\\$" in text
     for written, meant in SPELLINGS:
         text = text.replace(written, meant)
-    text = AND.sub(",", text.strip())
+    text = ABOUT.sub(lambda about: about[1] and f"{about[1]}=", text.strip())
+    text = ORDINAL.sub("", AND.sub(",", text))
     if several := compound(text):
         return Form(f"\\text{{{several}}}", words=True)
     text, scale, unit = counted(text)
+    metre = METRE.fullmatch(text)
     words = bool(WRAPPED.search(text))
     text = WRAPPED.sub(r"\1", text)
     text = text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]")
@@ -146,12 +157,13 @@ def read(answer: str) -> Form:
     text = _scaled(text, "" if scale == "%" else scale)
     if WORD.fullmatch(text):
         return Form(text.lower(), name, unit, words=words)
-    return Form(text, name, unit or ("dollar" if money else ""), percent or scale == "%")
+    return Form(text, name, unit or ("dollar" if money else ""), percent or scale == "%", short=metre[1] if metre else "")
 
 
 def _tidy(text: str) -> str:
     """Spaces, fractions, roots and repeating decimals in one way."""
     text = MIXED.sub(_mixed, " ".join(text.split()))
+    text = re.sub(r"_([0-9a-zA-Z]) ", r"_{\1}", text)  # \log_2 8
     text = SPACED.sub(lambda run: run[1].replace(" ", ""), text)
     # A space stays where it holds a command and a letter, or two numbers, apart.
     text = re.sub(r"(?<!\\) (?![0-9.])|(?<![0-9.]) (?=[0-9.])", "", _commands_apart(text))

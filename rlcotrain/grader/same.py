@@ -7,7 +7,7 @@ out and compare the rest.
 import re
 from collections.abc import Iterable
 
-from rlcotrain.grader.closed_form import based, readings, same
+from rlcotrain.grader.closed_form import based, number, readings, same
 from rlcotrain.grader.latex import Form, split
 from rlcotrain.grader.units import clash
 
@@ -29,6 +29,8 @@ def equal(known: Form, said: Form) -> bool | None:
     other = said.text
     if "," in known.name and not said.name and "(" not in other:
         other = f"({other})"  # x=1,y=2 and 1,2
+    if said.short and not known.short and number(known.text) is not None:
+        other = said.short
     if known.percent is said.percent:
         return _equal(known.text, other)
     return _any(
