@@ -73,7 +73,7 @@ class Gsm8k(Single):
         text = SPACED.sub(_joined, GROUPING.sub("", digits(text)))
         kinds = (MARKS, LAST) if self.mode == "any" else ({self.mode: (MARKS | LAST)[self.mode]},)
         for rules in kinds:
-            if (found := first_answer(text, lambda part, rules=rules: _first(part, rules))):
+            if found := first_answer(text, lambda part, rules=rules: _first(part, rules)):
                 return found
         return self.mode, None
 

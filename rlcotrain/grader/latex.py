@@ -71,14 +71,12 @@ NAMED = re.compile(
     r"(?:=|\\in(?![a-zA-Z]) ?)([^=<>]+)"
 )
 FLIPPED = re.compile(rf"([^=<>,]+)=({VARIABLE})")
-BOUND = re.compile(rf"({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)|([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})")
-BETWEEN = re.compile(
-    rf"([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)"
+BOUND = re.compile(
+    rf"({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)|([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})"
 )
+BETWEEN = re.compile(rf"([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)")
 # 11th, 11^{\\text{th}}
-ORDINAL = re.compile(
-    rf"(?<=[0-9])\s*\^?\s*\{{?(?:{WRAPPER}\{{)?\s*(?:st|nd|rd|th)\s*\}}{{0,2}}$"
-)
+ORDINAL = re.compile(rf"(?<=[0-9])\s*\^?\s*\{{?(?:{WRAPPER}\{{)?\s*(?:st|nd|rd|th)\s*\}}{{0,2}}$")
 ABOUT = re.compile(rf"^({VARIABLE}?)\s*\\approx(?![a-zA-Z])\s*")
 METRE = re.compile(r"([0-9.,]{1,40})\s+[mgshlLNJWVCFK]")
 WORD = re.compile(r"[a-zA-Z]{2,}")
@@ -157,7 +155,13 @@ def read(answer: str) -> Form:
     text = _scaled(text, "" if scale == "%" else scale)
     if WORD.fullmatch(text):
         return Form(text.lower(), name, unit, words=words)
-    return Form(text, name, unit or ("dollar" if money else ""), percent or scale == "%", short=metre[1] if metre else "")
+    return Form(
+        text,
+        name,
+        unit or ("dollar" if money else ""),
+        percent or scale == "%",
+        short=metre[1] if metre else "",
+    )
 
 
 def _tidy(text: str) -> str:
