@@ -5,8 +5,8 @@ import re
 from rlcotrain.grader.closed_form import differ
 from rlcotrain.grader.compared import Compared, Found
 from rlcotrain.grader.latex import boxed, normal
-from rlcotrain.grader.minerva_form import tidy
 from rlcotrain.grader.minerva_form import stated as minerva_stated
+from rlcotrain.grader.minerva_form import tidy
 from rlcotrain.grader.passage import first_answer
 from rlcotrain.grader.single import Single, nothing, verdict
 from rlcotrain.types import Grade

@@ -9,17 +9,15 @@ characters, and what would have more than `BITS` bits has no value.
 from __future__ import annotations
 
 import cmath
-import math
 import re
-from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from rlcotrain.grader.calculator import LETTERS, OTHERS, Reader, Value
+
 LONGEST = 400
-BITS = 20_000
 NEAR, SAME = 1e-6, 1e-9  # relative: further apart is another value, closer the same
-ROUNDING = 1e-13  # of what is added: what is left of a sum may be nothing but that
 PLACES, SHARE = 6, Fraction(1, 10_000)  # a decimal agrees to so many places, and to this share
 TOKEN = re.compile(r"\\[a-zA-Z]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[a-zA-Z]|[-+*/:^(){}\[\]!]")
 APART = re.compile(r"[0-9.] +[0-9.]")
@@ -28,21 +26,10 @@ NUMBER = re.compile(
     r"|([0-9]{0,100})\\frac\{([+-]?[0-9]{1,100})\}\{([0-9]{1,100})\})"
 )
 SCIENTIFIC = re.compile(r"([+-]?[0-9]{1,200}(?:\.[0-9]{1,200})?)[eE]([+-]?[0-9]{1,4})")
+GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+SLASH = re.compile(r"([+-]?)([0-9]+)/([0-9]+)")
+REPEATING = re.compile(r"([+-]?)([0-9]{0,20})\.([0-9]{0,20})\\overline\{([0-9]{1,20})\}")
 BASED = re.compile(r"(-?[0-9a-zA-Z]{1,60}|\(-?[0-9a-zA-Z]{1,60}\))_\{?([0-9]{1,3})\}?")
-Value = Fraction | complex
-CONSTANTS = {"\\pi": cmath.pi, "e": cmath.e, "i": 1j}
-_LETTERS = [
-    *"abcdfghjklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    *("\\alpha", "\\beta", "\\gamma", "\\delta", "\\theta", "\\lambda", "\\mu", "\\rho"),
-    *("\\sigma", "\\tau", "\\phi", "\\varphi", "\\omega"),
-]
-# Unlike each other and every constant; none below 1, whose powers would vanish.
-LETTERS = {letter: 1.1371 + 0.193 * place**1.21 for place, letter in enumerate(_LETTERS)}
-# A second assignment, every other one negative: \sqrt{x^2} is no x.
-OTHERS = {
-    letter: (-1) ** (place + 1) * (1.0413 + 0.171 * place**1.13)
-    for place, letter in enumerate(_LETTERS)
-}
 
 
 def readings(form: str, percentage: bool) -> list[str]:
@@ -78,6 +65,25 @@ def based(form: str) -> Based | None:
         return Based(digits, base, int(digits, base) if 2 <= base <= 36 else None)
     except ValueError:
         return Based(digits, base, None)
+
+
+def as_fraction(text: str) -> str:
+    """A normal form with LaTeX's fraction for a slash, 1/2, and for a repeating decimal.
+
+    Thousands have no commas, and a decimal a 0 before its point.
+    """
+    text = text.replace(",", "") if GROUPED.fullmatch(text) else text
+    if (slash := SLASH.fullmatch(text)) is not None:
+        return f"{slash[1]}\\frac{{{slash[2]}}}{{{slash[3]}}}"
+    if (repeating := REPEATING.fullmatch(text)) is not None:
+        return _repeated(*repeating.groups())
+    return f"0{text}" if text.startswith(".") else text
+
+
+def _repeated(sign: str, whole: str, places: str, period: str) -> str:
+    r"""0.1\overline{6} is \frac{15}{90}: (16 - 1) / 90."""
+    above = int(f"{whole}{places}{period}") - int(f"{whole}{places}" or 0)
+    return f"{sign}\\frac{{{above}}}{{{'9' * len(period)}{'0' * len(places)}}}"
 
 
 class Exact(NamedTuple):
@@ -143,16 +149,19 @@ def same(one: str, other: str) -> bool | None:
         return round(x, PLACES) == round(y, PLACES) and abs(x - y) <= SHARE * max(abs(x), abs(y))
     if not _close(first, second, NEAR):
         return False
-    again = worth(one, second=True), worth(other, second=True)
-    if again[0] is None or again[1] is None or not _close(again[0], again[1], NEAR):
+    again, other_again = worth(one, second=True), worth(other, second=True)
+    if again is None or other_again is None or not _close(again, other_again, SAME):
         return None
-    return True if _close(first, second, SAME) and _close(*again, SAME) else None
+    return True if _close(first, second, SAME) else None
 
 
 def value(text: str) -> complex | None:
     """The value of one expression; None where it has another meaning, or is out of range."""
     found = worth(text)
-    return None if found is None else complex(found.value)
+    try:
+        return None if found is None else complex(found.value)
+    except OverflowError:
+        return None
 
 
 def is_constant(text: str) -> bool:
@@ -170,135 +179,12 @@ def worth(text: str, second: bool = False) -> Worth | None:
         return None
     try:
         exact = number(text)
-        reader = _Reader(tokens, OTHERS if second else LETTERS)
+        reader = Reader(tokens, OTHERS if second else LETTERS)
         found = exact.value if exact is not None else reader.whole()
-        return Worth(found, reader.noise) if cmath.isfinite(complex(found)) else None
+        finite = isinstance(found, Fraction) or cmath.isfinite(found)
+        return Worth(found, reader.noise) if finite else None
     except (ValueError, ArithmeticError, RecursionError):
         return None
-
-
-class _Reader:
-    """Recursive descent over tokens; ValueError where they are no plain expression."""
-
-    def __init__(self, tokens: list[str], letters: Mapping[str, float]) -> None:
-        self._rest: Iterator[str] = iter(tokens)
-        self._letters = letters
-        self._depth = 0
-        self.noise = 0.0
-        self._step()
-
-    def _step(self) -> str:
-        taken = getattr(self, "token", "")
-        self.token = next(self._rest, "")
-        return taken
-
-    def _take(self, token: str) -> None:
-        if self._step() != token:
-            raise ValueError
-
-    def whole(self) -> Value:
-        found = self._sum()
-        self._take("")
-        return found
-
-    def _sum(self) -> Value:
-        self._depth += 1
-        if self._depth > 40:
-            raise ValueError
-        found: Value | None = None
-        sign = self._step() if self.token in ("+", "-") else "+"
-        while True:
-            term = self._product() if sign == "+" else -self._product()
-            if found is not None:
-                self.noise = max(self.noise, ROUNDING * abs(found), ROUNDING * abs(term))
-            found = term if found is None else found + term
-            if self.token not in ("+", "-"):
-                self._depth -= 1
-                return found
-            sign = self._step()
-
-    def _product(self) -> Value:
-        found = self._power()
-        while self.token not in ("", "+", "-", ")", "}", "]"):
-            if self.token in ("*", "\\cdot", "\\times"):
-                self._step()
-                found = _bounded(found * self._power())
-            elif self.token in ("/", ":", "\\div"):
-                self._step()
-                found = _bounded(found / self._power())
-            else:
-                if self.token[0].isdigit() or self.token == "\\frac":
-                    raise ValueError  # 2 3 is no product, and 1\frac{1}{2} is a sum
-                found = _bounded(found * self._power())
-        return found
-
-    def _power(self) -> Value:
-        base = self._factorials(self._atom())
-        if self.token != "^":
-            return base
-        self._step()
-        return _raised(base, self._braces() if self.token == "{" else self._digit())
-
-    def _factorials(self, found: Value) -> Value:
-        while self.token == "!":
-            self._step()
-            if found not in range(301):
-                raise ValueError
-            found = Fraction(math.factorial(int(found.real)))
-        return found
-
-    def _digit(self) -> Value:
-        token = self._step()
-        if len(token) != 1 or not token.isalnum():
-            raise ValueError
-        return self._named(token) if token.isalpha() else Fraction(token)
-
-    def _atom(self) -> Value:
-        token = self._step()
-        if token == "(":
-            found = self._sum()
-            self._take(")")
-            return found
-        if token == "\\frac":
-            above = self._braces()
-            return above / self._braces()
-        if token == "\\binom":
-            above, below = self._braces(), self._braces()
-            if above not in range(301) or below not in range(301):
-                raise ValueError
-            return Fraction(math.comb(int(above.real), int(below.real)))
-        if token == "\\sqrt":
-            degree: Value = Fraction(2)
-            if self.token == "[":
-                self._step()
-                degree = self._sum()
-                self._take("]")
-            return _root(self._braces(), degree)
-        if token.isdigit() and self.token == "\\frac":
-            return self._mixed(Fraction(token))
-        if token[:1].isdigit() or token[:1] == ".":
-            return Fraction(token)
-        return self._named(token)
-
-    def _mixed(self, whole: Fraction) -> Fraction:
-        self._step()
-        above, below = self._braces(), self._braces()
-        part = above / below
-        if not isinstance(part, Fraction) or not 0 <= part < 1:
-            raise ValueError  # 2\frac{x}{3} is a product
-        return whole + part
-
-    def _braces(self) -> Value:
-        self._take("{")
-        found = self._sum()
-        self._take("}")
-        return found
-
-    def _named(self, token: str) -> complex:
-        found = CONSTANTS.get(token, self._letters.get(token))
-        if found is None:
-            raise ValueError
-        return complex(found)
 
 
 def _kind(text: str) -> str | None:
@@ -317,34 +203,11 @@ def _covers(some: list[Worth], others: list[Worth]) -> bool:
 
 def _close(one: Worth, other: Worth, share: float) -> bool:
     """Whether values differ by no more than a share of the larger, and what sums may be off."""
-    x, y = complex(one.value), complex(other.value)
+    x, y = one.value, other.value
+    if isinstance(x, Fraction) and isinstance(y, Fraction):
+        return abs(x - y) <= Fraction(share) * max(abs(x), abs(y))
+    try:
+        x, y = complex(x), complex(y)
+    except OverflowError:  # what is exact may be larger than any of the others
+        return False
     return abs(x - y) <= share * max(abs(x), abs(y)) + one.noise + other.noise
-
-
-def _bounded(found: Value) -> Value:
-    if isinstance(found, Fraction):
-        if found.numerator.bit_length() + found.denominator.bit_length() > BITS:
-            raise ValueError
-    return found
-
-
-def _raised(base: Value, exponent: Value) -> Value:
-    """The power, ValueError where people mean another of its values: the cube root of -8 is -2."""
-    if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
-        bits = base.numerator.bit_length() + base.denominator.bit_length()
-        if bits * abs(exponent) > BITS:
-            raise ValueError
-        return Fraction(base ** int(exponent))
-    base, exponent = complex(base), complex(exponent)
-    whole = exponent.imag == 0 and float(2 * exponent.real).is_integer()
-    if not whole and base.imag == 0 and base.real < 0:
-        raise ValueError
-    return base**exponent
-
-
-def _root(base: Value, degree: Value) -> Value:
-    if isinstance(base, Fraction) and base >= 0 and degree == 2:
-        above, below = math.isqrt(base.numerator), math.isqrt(base.denominator)
-        if above**2 == base.numerator and below**2 == base.denominator:
-            return Fraction(above, below)
-    return _raised(base, 1 / degree)

@@ -10,11 +10,9 @@ from typing import Literal
 from rlcotrain.grader.passage import first_answer, passages
 from rlcotrain.grader.pool import Result, shared_pool
 from rlcotrain.grader.single import known_answer, nothing, verdict
-from rlcotrain.types import Grade, Problem
+from rlcotrain.types import Grade, GradeStatus, Problem
 
-Word = Literal[
-    "right", "wrong", "unparsable", "timeout", "crashed", "answer_timeout", "answer_crashed"
-]
+Word = Literal["right", "wrong"] | GradeStatus
 # What is so of the answer, where the known answer alone was read in time.
 BLAMED: Mapping[Word, Word] = {"timeout": "answer_timeout", "crashed": "answer_crashed"}
 Outcome = tuple[Word, str | None]  # and the answer as it was read
@@ -124,26 +122,26 @@ class Compared(ABC):
         return shared_pool(*self.settings).run([(self.task, *pair) for pair in pairs])
 
     def _readable(self, golds: Sequence[str]) -> set[str]:
-        """Known answers that can be compared with a plain answer in time: the fault is not theirs."""
+        """Known answers that are compared with a plain one in time: the fault is not theirs."""
         own = self._pooled([(gold, self.plain) for gold in golds])
         return {gold for gold, result in zip(golds, own, strict=True) if result.status == "ok"}
 
     def _grade(self, judged: Sequence[tuple[Found, Word, str | None]]) -> Grade:
+        """The grade by the first right answer, else by one that may have been right."""
         if not judged:
             return nothing(self.rule)
-        for answer, word, read in judged:
-            if word == "right":
-                return verdict(True, read or "", answer.rule)
-        for answer, word, read in judged:
-            if word in BLAMED:  # it may have been right
-                return Grade(score=None, extracted=read, rule=answer.rule, status=word)
-        for answer, word, read in judged:
-            if word not in ("wrong", "unparsable"):
-                return nothing(answer.rule, word, read)
-        answer, word, read = judged[0]
-        if word == "unparsable":
-            return nothing(answer.rule, "unparsable", read)
-        return verdict(False, read or "", answer.rule)
+        for wanted in ("right", *BLAMED, *BLAMED.values()):
+            for answer, word, read in judged:
+                if word == wanted:
+                    return _graded(answer, word, read)
+        return _graded(*judged[0])
+
+
+def _graded(answer: Found, word: Word, read: str | None) -> Grade:
+    if word == "right" or word == "wrong":
+        return verdict(word == "right", read or "", answer.rule)
+    score = None if word in BLAMED else 0.0
+    return Grade(score=score, extracted=read, rule=answer.rule, status=word)
 
 
 def _outcome(result: Result, text: str) -> Outcome:

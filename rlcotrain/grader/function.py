@@ -113,8 +113,8 @@ def load(path: str) -> Callable[..., Any]:
         ) from error
     if found is None or not callable(found):
         raise ValueError(f"grader.path={path}: is no function; expected package.module.function")
-    asynchronous = inspect.iscoroutinefunction, inspect.isasyncgenfunction
-    if any(test(one) for test in asynchronous for one in (found, getattr(found, "__call__", None))):
+    called = found if inspect.isroutine(found) else type(found).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
         raise ValueError(
             f"grader.path={path}: is a coroutine function (async def); expected one that returns "
             "a list of scores"

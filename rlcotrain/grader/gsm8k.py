@@ -12,8 +12,10 @@ another question. Numbers are compared exactly: 18, 18.00, $18, 18 eggs and 36/2
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
+from rlcotrain.grader.calculator import bits
 from rlcotrain.grader.closed_form import readings, worth
 from rlcotrain.grader.latex import boxed
 from rlcotrain.grader.latex import read as read_latex
@@ -71,9 +73,8 @@ class Gsm8k(Single):
         """The rule that found the number, else the mode, and the number."""
         # LaTeX's 1,\!000 and 1{,}000, and 1 000.
         text = SPACED.sub(_joined, GROUPING.sub("", digits(text)))
-        kinds = (MARKS, LAST) if self.mode == "any" else ({self.mode: (MARKS | LAST)[self.mode]},)
-        for rules in kinds:
-            if found := first_answer(text, lambda part, rules=rules: _first(part, rules)):
+        for rules in RULES[self.mode]:
+            if (found := first_answer(text, partial(_first, rules))) is not None:
                 return found
         return self.mode, None
 
@@ -81,7 +82,7 @@ class Gsm8k(Single):
 Rules = dict[str, Callable[[str], Found | None]]
 
 
-def _first(text: str, rules: Rules) -> tuple[str, Found] | None:
+def _first(rules: Rules, text: str) -> tuple[str, Found] | None:
     """The first rule that finds a number in a passage, and the number."""
     answers = ((name, rule(text)) for name, rule in rules.items())
     return next(((name, found) for name, found in answers if found is not None), None)
@@ -124,10 +125,18 @@ def _boxed(text: str) -> Found | None:
     form = read_latex(boxes[-1]).text if len(boxes[-1]) <= 200 else ""
     found = worth(readings(form, percentage=False)[0]) if ":" not in form else None
     if found is not None and isinstance(found.value, Fraction):
-        above, below = found.value.as_integer_ratio()
-        return form, found.value if above.bit_length() + below.bit_length() <= WIDEST else None
+        return form, found.value if bits(found.value) <= WIDEST else None
     return (form, None) if IRRATIONAL.search(form) else _numeral(last_numeral(boxes[-1]))
 
 
-MARKS: Rules = {"hash": _hashed, "strict": _stated, "boxed": _boxed}
-LAST: Rules = {"flexible": lambda text: _numeral(last_numeral(text))}
+def _last(text: str) -> Found | None:
+    return _numeral(last_numeral(text))
+
+
+# What is looked for in all passages before the next.
+RULES: dict[Mode, tuple[Rules, ...]] = {
+    "strict": ({"strict": _stated},),
+    "hash": ({"hash": _hashed},),
+    "flexible": ({"flexible": _last},),
+    "any": ({"hash": _hashed, "strict": _stated, "boxed": _boxed}, {"flexible": _last}),
+}

@@ -9,7 +9,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from rlcotrain.grader.closed_form import is_constant, number
+from rlcotrain.grader.closed_form import as_fraction, number
+from rlcotrain.grader.named import VARIABLE, named
 from rlcotrain.grader.symbols import to_latex
 from rlcotrain.grader.units import WRAPPED, WRAPPER, compound, counted
 
@@ -46,7 +47,6 @@ SPELLINGS = (
     ("\\bar{", "\\overline{"),
     ("\u2248", "\\approx "),
 )
-GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 SPACED = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3})+)(?![0-9]| *[/\\])")
 AND = re.compile(
     r",?\s*\\(?:text|mbox|textrm)\s*\{\s*,?\s*(?:and|or)\s*\}\s*"
@@ -56,25 +56,13 @@ SHORT_FRACTION = re.compile(
     r"\\frac ?(?:([0-9]|\\pi)([0-9a-zA-Z])|([0-9])(?=\{)|(\{[^{}]*\})([0-9a-zA-Z]))"
 )
 SHORT_ROOT = re.compile(r"\\sqrt(\[[^\[\]]*\])? ?([0-9a-zA-Z]|\\pi|\([^()]*\))")
-SLASH = re.compile(r"([+-]?)([0-9]+)/([0-9]+)")
 MIXED = re.compile(r"(?<![0-9.])([0-9]+) +(?:([0-9]+)/([0-9]+)|(?=\\frac))")
 SHOWN = re.compile(r"(\.[0-9]{0,20}?)([0-9]{1,6}?)\2{2,20}\\ldots")
 DOTTED = re.compile(
     r"\\dot\{?([0-9])\}?([0-9]*)\\dot\{?([0-9])\}?|\\(?:dot|overline|bar) ?(?:([0-9])|\{([0-9])\})"
 )
 PARENTHESISED = re.compile(r"(\.[0-9]{0,20})\(([0-9]{1,20})\)")
-REPEATING = re.compile(r"([+-]?)([0-9]{0,20})\.([0-9]{0,20})\\overline\{([0-9]{1,20})\}")
 EXPONENT = re.compile(r"\^(-[0-9a-zA-Z])(?![0-9])")
-VARIABLE = r"(?:[a-zA-Z]|\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi))"
-NAMED = re.compile(
-    rf"({VARIABLE}(?:_\{{?[0-9a-zA-Z]+\}}?|\([a-zA-Z]\))?|[a-zA-Z]{{2,}}|\({VARIABLE}(?:,{VARIABLE})+\))"
-    r"(?:=|\\in(?![a-zA-Z]) ?)([^=<>]+)"
-)
-FLIPPED = re.compile(rf"([^=<>,]+)=({VARIABLE})")
-BOUND = re.compile(
-    rf"({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)|([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})"
-)
-BETWEEN = re.compile(rf"([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)")
 # 11th, 11^{\\text{th}}
 ORDINAL = re.compile(rf"(?<=[0-9])\s*\^?\s*\{{?(?:{WRAPPER}\{{)?\s*(?:st|nd|rd|th)\s*\}}{{0,2}}$")
 ABOUT = re.compile(rf"^({VARIABLE}?)\s*\\approx(?![a-zA-Z])\s*")
@@ -151,7 +139,7 @@ def read(answer: str) -> Form:
     words = bool(WRAPPED.search(text))
     text = WRAPPED.sub(r"\1", text)
     text = text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]")
-    name, text = _named(_tidy(text))
+    name, text = named(_tidy(text))
     text = _scaled(text, "" if scale == "%" else scale)
     if WORD.fullmatch(text):
         return Form(text.lower(), name, unit, words=words)
@@ -177,90 +165,17 @@ def _tidy(text: str) -> str:
     text = EXPONENT.sub(r"^{\1}", text)
     text = SHOWN.sub(r"\1\\overline{\2}", text)
     text = PARENTHESISED.sub(r"\1\\overline{\2}", DOTTED.sub(_dotted, text))
-    if GROUPED.fullmatch(text):
-        text = text.replace(",", "")
-    return f"0{text}" if text.startswith(".") else text
+    return as_fraction(text)
 
 
 def _commands_apart(text: str) -> str:
     return re.sub(r"(\\[a-zA-Z]+) (?=[a-zA-Z])", "\\1\0", text)
 
 
-def _number(text: str) -> str:
-    """A fraction with a slash, and a repeating decimal, as LaTeX's fraction."""
-    text = text.replace(",", "") if GROUPED.fullmatch(text) else text
-    if (slash := SLASH.fullmatch(text)) is not None:
-        return f"{slash[1]}\\frac{{{slash[2]}}}{{{slash[3]}}}"
-    if (repeating := REPEATING.fullmatch(text)) is not None:
-        return _fraction(*repeating.groups())
-    return f"0{text}" if text.startswith(".") else text
-
-
 def _scaled(text: str, scale: str) -> str:
     if not scale:
         return text
     return f"{text if number(text) is not None else f'({text})'}\\cdot{scale}"
-
-
-def _named(text: str) -> tuple[str, str]:
-    """The name of what an answer equals, and the answer: x=5, x=1,y=2, 1<x<3."""
-    if (flipped := FLIPPED.fullmatch(text)) is not None:
-        text = f"{flipped[2]}={flipped[1]}" if is_constant(flipped[1]) else text
-    parts = [NAMED.fullmatch(part) for part in split(text)]
-    if len(parts) > 1 and all(parts):
-        pairs = [(part[1], _number(part[2])) for part in parts if part is not None]
-        names = [name for name, _ in pairs]
-        if len(set(names)) == 1:
-            return _name(names[0]), ",".join(value for _, value in pairs)
-        if len(set(names)) == len(names):
-            pairs.sort()
-            return ",".join(name for name, _ in pairs), f"({','.join(v for _, v in pairs)})"
-    if (named := NAMED.fullmatch(text)) is not None:
-        return _name(named[1]), _number(named[2])
-    return _interval(text)
-
-
-def _name(written: str) -> str:
-    """A name that tells variables apart: a longer word says what was asked for."""
-    written = written.strip("()") if "," in written else written
-    return "" if WORD.fullmatch(written) and len(written) > 2 else written
-
-
-def _interval(text: str) -> tuple[str, str]:
-    r"""1<x<3 as (1,3), x\ge2 as [2,\infty), where the bounds are numbers."""
-    if (between := BETWEEN.fullmatch(text)) is not None:
-        low, left, name, right, high = between.groups()
-        if (left in "<\\le") == (right in "<\\le") and is_constant(low) and is_constant(high):
-            if left not in "<\\le":
-                low, left, right, high = high, right, left, low
-            opened, closed = "[("[left in "<>"], "])"[right in "<>"]
-            return name, f"{opened}{_number(low)},{_number(high)}{closed}"
-    elif (bound := BOUND.fullmatch(text)) is not None:
-        name, sign, end = bound[1] or bound[6], bound[2] or bound[5], bound[3] or bound[4]
-        if is_constant(end):
-            above = (sign in "<\\le") == (bound[1] is None)
-            strict, end = sign in "<>", _number(end)
-            if above:
-                return name, f"{'[('[strict]}{end},\\infty)"
-            return name, f"(-\\infty,{end}{'])'[strict]}"
-    return "", _number(text)
-
-
-def split(text: str) -> list[str]:
-    """The parts between the commas that stand in no brackets."""
-    parts, depth, start = list[str](), 0, 0
-    for at, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    return [*parts, text[start:]]
-
-
-def _fraction(sign: str, whole: str, places: str, period: str) -> str:
-    r"""0.1\overline{6} is \frac{15}{90}: (16 - 1) / 90."""
-    above = int(f"{whole}{places}{period}") - int(f"{whole}{places}" or 0)
-    return f"{sign}\\frac{{{above}}}{{{'9' * len(period)}{'0' * len(places)}}}"
 
 
 def _mixed(match: re.Match[str]) -> str:

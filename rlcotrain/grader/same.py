@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 
 from rlcotrain.grader.closed_form import based, number, readings, same
-from rlcotrain.grader.latex import Form, split
+from rlcotrain.grader.latex import Form
+from rlcotrain.grader.named import split
 from rlcotrain.grader.units import clash
 
 # What computer algebra would pass over, or read as something else.

@@ -12,9 +12,11 @@ NEXT = re.compile(r"\s{0,3}(?:,\s{0,3}(?:and|or)\b|,|and\b|or\b)\s{0,3}(?=\$|\\[
 SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.!?]?(?:[*_]{1,2})?(?:\s*$|\n|[.!?][*_]{0,2}\s))")
 # "The volume is 120": what an answer's sentence says of the thing that was asked for.
 SUBJECT = re.compile(
-    r"(?:therefore,? |thus,? |so,? |hence,? |clearly,? |simply )?(?:(?:the|its|his|her|their|there|this|that|it|she|he|they|we|a|an|"
-    r"total|sum|number)\b(?:(?!\b(?:not|never|no|isn't|than|or)\b)[a-zA-Z' ]){0,80}?"
-    r"[ ](?:is|are|was|were|equals|has|have|costs?|gets?|be)[ ]{1,2}(?:equal to |exactly |only )?)?(?:\*\*)?(?=[-+]?[0-9.$\\])",
+    r"(?:(?:therefore|thus|so|hence|clearly|simply),?[ ])?"
+    r"(?:(?:the|its?|his|her|their|there|this|that|s?he|they|we|an?|total|sum|number)\b"
+    r"(?:(?!\b(?:not|never|no|isn't|than|or)\b)[a-zA-Z' ]){0,80}?"
+    r"[ ](?:is|are|was|were|equals|has|have|costs?|gets?|be)[ ]{1,2}"
+    r"(?:equal to |exactly |only )?)?(?:\*\*)?(?=[-+]?[0-9.$\\])",
     re.IGNORECASE,
 )
 

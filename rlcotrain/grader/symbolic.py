@@ -1,6 +1,7 @@
 """Comparisons by computer algebra; they may take for ever, so only the pool's workers call them.
 
-Each returns (outcome, answer as it was read; None: all of it). What cannot be parsed is wrong, and called so.
+Each returns (outcome, answer as it was read; None: all of it). What cannot be parsed is wrong, and
+called so.
 """
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 r"""Symbols of Unicode and of keyboards, as LaTeX writes them: √2, x², ½, ≤, full-width digits."""
 
 import re

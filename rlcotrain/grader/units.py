@@ -17,18 +17,19 @@ SCALES = {
     **{"million": "10^{6}", "billion": "10^{9}", "trillion": "10^{12}"},
 }
 # Words that say more than what is counted: 3 squared, 3 is wrong, 3 or more, 3 halves.
-MEANINGFUL = frozenset(
-    "is are was were be isn aren not no non never none nor wrong incorrect false true only or and but if then "
-    "than when where which that least most between to from plus minus over divided by multiplied "
-    "half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh "
-    "sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths "
-    "squared cubed square-root root power exponent factorial mod modulo choose negative positive "
-    "below above pi infinity infty sin cos tan cot sec csc log ln exp gcd lcm sqrt "
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
-    "hundred thousand million billion trillion dozen percent base twice double triple "
-    "approximately roughly maybe perhaps possibly unknown undefined".split()
-)
+_MEANINGFUL = """
+is are was were be isn aren not no non never none nor wrong incorrect false true only or and but
+if then  than when where which that least most between to from plus minus over divided by
+multiplied  half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
+seventh  sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth
+thousandths  squared cubed square-root root power exponent factorial mod modulo choose negative
+positive  below above pi infinity infty sin cos tan cot sec csc log ln exp gcd lcm sqrt  zero
+one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
+hundred thousand million billion trillion dozen percent base twice double triple  approximately
+roughly maybe perhaps possibly unknown undefined
+"""
+MEANINGFUL = frozenset(_MEANINGFUL.split())
 _NAMES = {
     **{"mm": "mm millimeter millimetre", "cm": "cm centimeter centimetre", "km": "km kilometer"},
     **{"m": "meter metre", "in": "in inch inche inches", "ft": "ft foot feet", "yd": "yd yard"},
@@ -102,7 +103,7 @@ def _is_unit(word: str, wrapped: bool, spaced: bool) -> bool:
         return False
     if _singular(lower) in KNOWN or lower in ("square", "cubic", "per", "sq", "cu", "of", "units"):
         return True
-    return len(word) > 2 and (wrapped or spaced and VOWEL.search(lower) is not None)
+    return len(word) > 2 and (wrapped or (spaced and VOWEL.search(lower) is not None))
 
 
 def _singular(word: str) -> str:

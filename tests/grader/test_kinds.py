@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 r"""Kinds of answers that graders have taken for what they are not, each with its neighbours.
 
 A table a kind: known answer, what the box holds, whether that is right.
