@@ -6,7 +6,8 @@ from rlcotrain.grader.closed_form import as_fraction, is_constant
 
 VARIABLE = r"(?:[a-zA-Z]|\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi))"
 NAMED = re.compile(
-    rf"({VARIABLE}(?:_\{{?[0-9a-zA-Z]+\}}?|\([a-zA-Z]\))?|[a-zA-Z]{{2,}}|\({VARIABLE}(?:,{VARIABLE})+\))"
+    rf"({VARIABLE}(?:_\{{?[0-9a-zA-Z]+\}}?|\([a-zA-Z]\))?|[a-zA-Z]{{2,}}"
+    rf"|\({VARIABLE}(?:,{VARIABLE})+\))"
     r"(?:=|\\in(?![a-zA-Z]) ?)([^=<>]+)"
 )
 FLIPPED = re.compile(rf"([^=<>,]+)=({VARIABLE})")
