@@ -62,11 +62,16 @@ class AllenaiMath(Compared):
 
     def quick(self, gold: str, answer: str) -> bool | None:
         """Equal forms are equal, clearly different values differ."""
-        forms = (tidy(gold), tidy(answer)), (normal(gold), normal(answer))
+        forms = (_whole(gold), _whole(answer)), (normal(gold), normal(answer))
         if any(one and one == other for one, other in forms):
             return True
         return False if differ(*forms[0]) else None
 
     def asked(self, gold: str, answer: str) -> tuple[str, str]:
         """Both by Minerva's string rules, an equation as a whole."""
-        return tidy(gold), tidy(answer)
+        return _whole(gold), _whole(answer)
+
+
+def _whole(answer: str) -> str:
+    """Minerva's form of all of an answer: of two formulas in dollars that would be the first."""
+    return tidy(answer) if answer.count("$") <= 2 else answer.strip()

@@ -58,9 +58,11 @@ class Based(NamedTuple):
 def based(form: str) -> Based | None:
     """A normal form that is a number with its base, 12_5 or (1A)_{16}; None for any other."""
     match = BASED.fullmatch(form)
-    if match is None or not any(character.isdigit() for character in match[1]):
+    if match is None:
         return None
-    digits, base = match[1].strip("()").upper(), int(match[2])
+    digits, base = match[1].strip("()").lower(), int(match[2])
+    if digits.isalpha() and base <= 10:
+        return None  # ab_1 is no number
     try:
         return Based(digits, base, int(digits, base) if 2 <= base <= 36 else None)
     except ValueError:

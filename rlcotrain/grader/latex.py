@@ -46,7 +46,11 @@ SPELLINGS = (
     ("...", "\\ldots"),
     ("\\bar{", "\\overline{"),
     ("\u2248", "\\approx "),
+    ("\\pounds", ""),
+    ("\\euro", ""),
 )
+BASES = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+BASE = re.compile(rf"_\{{?({'|'.join(BASES)}|sixteen)\}}?")
 SPACED = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3})+)(?![0-9]| *[/\\])")
 AND = re.compile(
     r",?\s*\\(?:text|mbox|textrm)\s*\{\s*,?\s*(?:and|or)\s*\}\s*"
@@ -155,7 +159,7 @@ def read(answer: str) -> Form:
 def _tidy(text: str) -> str:
     """Spaces, fractions, roots and repeating decimals in one way."""
     text = MIXED.sub(_mixed, " ".join(text.split()))
-    text = re.sub(r"_([0-9a-zA-Z]) ", r"_{\1}", text)  # \log_2 8
+    text = re.sub(r"_([0-9a-zA-Z])(?![0-9a-zA-Z]) ?", r"_{\1}", BASE.sub(_base, text))
     text = SPACED.sub(lambda run: run[1].replace(" ", ""), text)
     # A space stays where it holds a command and a letter, or two numbers, apart.
     text = re.sub(r"(?<!\\) (?![0-9.])|(?<![0-9.]) (?=[0-9.])", "", _commands_apart(text))
@@ -166,6 +170,10 @@ def _tidy(text: str) -> str:
     text = SHOWN.sub(r"\1\\overline{\2}", text)
     text = PARENTHESISED.sub(r"\1\\overline{\2}", DOTTED.sub(_dotted, text))
     return as_fraction(text)
+
+
+def _base(match: re.Match[str]) -> str:
+    return f"_{{{BASES.index(match[1]) + 2 if match[1] in BASES else 16}}}"
 
 
 def _commands_apart(text: str) -> str:

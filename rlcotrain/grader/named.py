@@ -15,6 +15,7 @@ BOUND = re.compile(
     rf"({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)|([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})"
 )
 BETWEEN = re.compile(rf"([^=<>]+?)(<|>|\\le|\\ge) ?({VARIABLE})(<|>|\\le|\\ge) ?([^=<>]+)")
+BUILT = re.compile(rf"\\\{{{VARIABLE}(?:\\in ?\\mathbb\{{R\}})?(?:\\mid|:|\|) ?(.*)\\\}}")
 
 
 def named(text: str) -> tuple[str, str]:
@@ -42,7 +43,9 @@ def _name(written: str) -> str:
 
 
 def _interval(text: str) -> tuple[str, str]:
-    r"""1<x<3 as (1,3), x\ge2 as [2,\infty), where the bounds are numbers."""
+    r"""1<x<3 as (1,3), x\ge2 as [2,\infty), \{x|x<2\} as (-\infty,2), if the bounds are numbers."""
+    if (built := BUILT.fullmatch(text)) is not None and _interval(built[1])[0]:
+        return _interval(built[1])
     if (between := BETWEEN.fullmatch(text)) is not None:
         low, left, name, right, high = between.groups()
         if (left in "<\\le") == (right in "<\\le") and is_constant(low) and is_constant(high):

@@ -29,6 +29,7 @@ SINGLE = {
             **{"ω": "omega", "⟨": "langle", "⟩": "rangle", "ℝ": "mathbb{R}"},
         }.items()
     },
+    **dict.fromkeys(map(ord, "€£¥"), ""),
     ord("∶"): ":",
     ord("°"): "^\\circ ",
     ord("¢"): "\\text{ cents}",

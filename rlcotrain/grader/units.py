@@ -3,8 +3,13 @@ r"""Words behind a number: units and counted things, which an answer may leave o
 import re
 from typing import NamedTuple
 
-WRAPPER = r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it)|operatorname)\s*"
+WRAPPER = r"\\(?:text(?:bf|it|rm|tt|sf|sl|up|normal)?|mbox|math(?:rm|bf|it)|operatorname)\s*"
 WRAPPED = re.compile(rf"{WRAPPER}\{{([^{{}}]*)\}}")
+NUMBERED = re.compile(rf"{WRAPPER}\{{([^{{}}0-9]*[0-9][^{{}}]*)\}}")  # \text{1 hour}
+ROMAN = re.compile(r"\{\\rm\s+([^{}]*)\}|\\rm\s*\{([^{}]*)\}")
+RATIO = re.compile(
+    rf"\\[dt]?frac\s*\{{\s*{WRAPPER}\{{([^{{}}]*)\}}\s*\}}\s*\{{\s*{WRAPPER}\{{([^{{}}]*)\}}\s*\}}"
+)
 # Everything from a number, a bracket or \pi to the end that holds no other number.
 TAIL = re.compile(
     rf"(?:(?<=[0-9}})\]!%$])|(?<=\\pi)|(?<=[0-9][.]))(?P<gap>\s*)"
@@ -23,7 +28,7 @@ if then  than when where which that least most between to from plus minus over d
 multiplied  half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
 seventh  sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth
 thousandths  squared cubed square-root root power exponent factorial mod modulo choose negative
-positive  below above pi infinity infty sin cos tan cot sec csc log ln exp gcd lcm sqrt  zero
+positive  below above pi infinity infty sin cos tan cot csc log ln exp gcd lcm sqrt  zero
 one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
 hundred thousand million billion trillion dozen percent base twice double triple  approximately
@@ -59,16 +64,20 @@ def counted(text: str) -> Counted:
 
     Words that mean more stay. A letter alone is a unit in a text mark only: 3\text{ m}, not 3m.
     """
+    text = NUMBERED.sub(r"\1", RATIO.sub(r"\\text{\1/\2}", ROMAN.sub(r"\\text{\1\2}", text)))
     tail = TAIL.search(text)
     if tail is None:
         return Counted(text, "", "")
-    wrapped, before = "\\" in tail["words"], text[: tail.start()]
+    wrapped, before = WRAPPED.search(tail["words"]) is not None, text[: tail.start()]
     plain = re.sub(r"(?<![a-zA-Z])([ap])\.\s?m\b\.?", r"\1m", WRAPPED.sub(r" \1 ", tail["words"]))
+    plain = plain.replace("\\cdot", " ")
     words = TOKEN.findall(plain)
     if re.sub(r"per[ ]+cent\b", "percent", plain.lower()).strip(" .") == "percent":
         return Counted(before, "%", "")
     scale = SCALES.get(words[0].lower(), "") if words and words[0].lower() != "percent" else ""
     units = words[1:] if scale else words
+    if not words:
+        return Counted(text, "", "")
     # Without a gap or a mark it is a product of letters, unless all of them are units: 7cm.
     spaced = bool(tail["gap"]) and before[-1:].isdigit()
     wrapped |= "/" in words  # m/s
