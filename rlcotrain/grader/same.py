@@ -7,7 +7,7 @@ out and compare the rest.
 import re
 from collections.abc import Iterable
 
-from rlcotrain.grader.closed_form import based, number, readings, same
+from rlcotrain.grader.closed_form import based, is_constant, number, readings, same
 from rlcotrain.grader.latex import Form
 from rlcotrain.grader.named import split
 from rlcotrain.grader.units import clash
@@ -25,6 +25,8 @@ def equal(known: Form, said: Form) -> bool | None:
         return False
     if known.words or said.words:
         return known.text == said.text
+    if _contradicts(said.text):
+        return False
     if {"am", "pm"} & {known.unit, said.unit}:
         return known.text.removesuffix(":00") == said.text.removesuffix(":00")
     other = said.text
@@ -43,6 +45,12 @@ def equal(known: Form, said: Form) -> bool | None:
 
 def _names_clash(one: str, other: str) -> bool:
     return bool(one and other) and ("(" in one) is ("(" in other) and one != other
+
+
+def _contradicts(text: str) -> bool:
+    """Whether it is an equation of two different numbers: 3=2."""
+    first, *others = text.split("=")
+    return any(is_constant(first) and is_constant(x) and same(first, x) is False for x in others)
 
 
 def _equal(one: str, other: str) -> bool | None:

@@ -1,6 +1,6 @@
 """Kinds of answers that graders have taken for what they are not, each with its neighbours.
 
-kinds.jsonl beside this file holds a case a line: kind, grader, gold (the known answer), text, right.
+kinds.jsonl holds a case a line: kind, grader, gold (the known answer), text, right.
 """
 
 import json
