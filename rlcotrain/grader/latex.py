@@ -150,7 +150,7 @@ def read(answer: str) -> Form:
     return Form(
         text,
         name,
-        unit or ("dollar" if money else ""),
+        f"dollar {unit}".strip() if money else unit,
         percent or scale == "%",
         short=metre[1] if metre else "",
     )

@@ -36,7 +36,7 @@ SINGLE = {
     ord("…"): "\\ldots ",
     ord("′"): "'",
 }
-DIGIT = re.compile(r"[^\x00-\x7f]")
+FOREIGN = re.compile(r"[^\x00-\x7f]")
 # What is typed without LaTeX: sqrt(2), pi, x**2, x >= 2.
 TYPED = (
     (re.compile(r"(?<![a-zA-Z\\])sqrt(?=[ ]*[({0-9])"), r"\\sqrt"),
@@ -49,11 +49,12 @@ TYPED = (
 
 
 def digits(text: str) -> str:
-    """The text with ASCII digits, dashes, spaces and brackets for those of other scripts."""
+    """The text with ASCII digits, dashes, spaces and brackets for those of other scripts, 1/2 for ½."""
     if text.isascii():
         return text
     simple = {code: to for code, to in SINGLE.items() if len(to) <= 1}
-    return DIGIT.sub(_digit, text.translate(simple))
+    text = VULGAR.sub(lambda one: f" {'/'.join(_parts(one[0]))}", text)
+    return FOREIGN.sub(_digit, text.translate(simple))
 
 
 def to_latex(text: str) -> str:
@@ -64,7 +65,7 @@ def to_latex(text: str) -> str:
         text = VULGAR.sub(_fraction, text)
         text = ROOT.sub(_root, text)
         text = STYLED.sub(lambda one: unicodedata.normalize("NFKC", one[0]), text)
-        text = DIGIT.sub(_digit, text.translate(SINGLE))
+        text = FOREIGN.sub(_digit, text.translate(SINGLE))
     for pattern, meant in TYPED:
         text = pattern.sub(meant, text)
     return text
@@ -76,8 +77,13 @@ def _digit(match: re.Match[str]) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    above, _, below = unicodedata.normalize("NFKC", match[0]).partition("⁄")
+    above, below = _parts(match[0])
     return f"\\frac{{{above}}}{{{below}}}"
+
+
+def _parts(fraction: str) -> list[str]:
+    """Above and below the line of a fraction that is one character."""
+    return unicodedata.normalize("NFKC", fraction).split("⁄")
 
 
 def _root(match: re.Match[str]) -> str:

@@ -24,15 +24,15 @@ SCALES = {
 # Words that say more than what is counted: 3 squared, 3 is wrong, 3 or more, 3 halves.
 _MEANINGFUL = """
 is are was were be isn aren not no non never none nor wrong incorrect false true only or and but
-if then  than when where which that least most between to from plus minus over divided by
-multiplied  half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
-seventh  sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth
-thousandths  squared cubed square-root root power exponent factorial mod modulo choose negative
-positive  below above pi infinity infty sin cos tan cot csc log ln exp gcd lcm sqrt  zero
-one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
-sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-hundred thousand million billion trillion dozen percent base twice double triple  approximately
-roughly maybe perhaps possibly unknown undefined
+if then than when where which that least most between to from plus minus over divided by
+multiplied half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
+seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth
+thousandths squared cubed root power exponent factorial mod modulo choose negative positive below
+above pi infinity infty sin cos tan cot csc log ln exp gcd lcm sqrt zero one two three four five
+six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
+trillion dozen percent base twice double triple approximately roughly maybe perhaps possibly
+unknown undefined
 """
 MEANINGFUL = frozenset(_MEANINGFUL.split())
 _NAMES = {
@@ -87,8 +87,12 @@ def counted(text: str) -> Counted:
 
 
 def clash(one: str, other: str) -> bool:
-    """Whether two units, as `counted` gives them, are known ones that differ: cm and m."""
-    return bool(one and other) and one != other
+    """Whether two units, as `counted` gives them, are known ones that differ: cm and m.
+
+    One may say less than the other: dollars, and dollars per pound.
+    """
+    some, others = set(one.split()), set(other.split())
+    return not (some <= others or others <= some)
 
 
 def compound(text: str) -> str:
