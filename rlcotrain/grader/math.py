@@ -8,6 +8,7 @@ grader=math_verify is the library's own behaviour, grader=minerva lm-eval's.
 """
 
 from rlcotrain.grader.answer_tag import tagged_answer
+from rlcotrain.grader.closed_form import is_constant
 from rlcotrain.grader.compared import Compared, Found
 from rlcotrain.grader.latex import boxed, normal, read
 from rlcotrain.grader.same import equal
@@ -37,8 +38,11 @@ class Math(Compared):
         return [Found("text", alone)] if is_answer else []
 
     def quick(self, gold: str, answer: str) -> bool | None:
-        """Equal forms are equal, values are compared."""
-        return equal(read(gold), read(answer))
+        """Equal forms are equal, values are compared; of 0.56 = 56\\% either side will do."""
+        said, sides = read(answer), [read(side) for side in gold.split("=")]
+        if len(sides) > 1 and all(is_constant(side.text) for side in sides):
+            return any(equal(side, said) for side in (read(gold), *sides))
+        return equal(read(gold), said)
 
     def asked(self, gold: str, answer: str) -> tuple[str, str]:
         """The normal forms; where one is an equation, with the name of what the other equals."""

@@ -21,11 +21,13 @@ BRACKETS = (("(", ")"), ("(", "]"), ("[", ")"), ("[", "]"), ("\\{", "\\}"))
 
 def equal(known: Form, said: Form) -> bool | None:
     """True or False where that is certain; None where computer algebra has to say."""
+    if known == said and known.text:
+        return True
     if _names_clash(known.name, said.name) or clash(known.unit, said.unit):
         return False
     if known.words or said.words:
         return known.text == said.text
-    if _contradicts(said.text):
+    if not said.percent and _contradicts(said.text):
         return False
     if {"am", "pm"} & {known.unit, said.unit}:
         return known.text.removesuffix(":00") == said.text.removesuffix(":00")

@@ -49,7 +49,7 @@ TYPED = (
 
 
 def digits(text: str) -> str:
-    """The text with ASCII digits, dashes, spaces and brackets for those of other scripts, 1/2 for ½."""
+    """The text with ASCII digits, dashes, spaces, brackets for those of other scripts; ½ as 1/2."""
     if text.isascii():
         return text
     simple = {code: to for code, to in SINGLE.items() if len(to) <= 1}

@@ -2,7 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from rlcotrain.contradictions import refuse_ungraded
 from rlcotrain.grader.function import Function
+from rlcotrain.grader.gsm8k import Gsm8k
+from rlcotrain.grader.watched import Watched
+from tests.game.turns import chains
 from tests.grader.graded import graded, problem
 
 REWARDS = "tests.grader.rewards"
@@ -84,3 +88,11 @@ def test_a_path_that_leads_nowhere(path: str, message: str) -> None:
 def test_low_lies_below_high() -> None:
     with pytest.raises(ValueError, match=r"grader\.low=1\.0: must be below grader\.high=1\.0"):
         Function(path=f"{REWARDS}.shortness", low=1.0, high=1.0)
+
+
+def test_columns_are_matched_with_the_data_at_start() -> None:
+    by_rubric = Function(path=f"{REWARDS}.by_rubric", low=0.0, high=1.0)
+    for grader in (by_rubric, Watched(grader=Gsm8k(mode="any"), watch={"rubric": by_rubric})):
+        with pytest.raises(ValueError, match="by_rubric: needs the column rubric, which the data"):
+            refuse_ungraded(grader, chains())
+    refuse_ungraded(Function(path=f"{REWARDS}.holds_answer", low=0.0, high=1.0), chains())
