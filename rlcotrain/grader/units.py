@@ -18,7 +18,7 @@ TAIL = re.compile(
 )
 TOKEN = re.compile(r"[a-zA-Z]+|\^\{?-?[1-4]\}?|/")
 SCALES = {
-    **{"percent": "%", "dozen": "12", "hundred": "100", "thousand": "1000"},
+    **{"dozen": "12", "hundred": "100", "thousand": "1000"},
     **{"million": "10^{6}", "billion": "10^{9}", "trillion": "10^{12}"},
 }
 # Words that say more than what is counted: 3 squared, 3 is wrong, 3 or more, 3 halves.
@@ -32,7 +32,7 @@ above pi infinity infty sin cos tan cot csc log ln exp gcd lcm sqrt zero one two
 six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
 nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
 trillion dozen percent base twice double triple approximately roughly maybe perhaps possibly
-unknown undefined
+unknown undefined ones tens permil permille
 """
 MEANINGFUL = frozenset(_MEANINGFUL.split())
 _NAMES = {
@@ -74,10 +74,10 @@ def counted(text: str) -> Counted:
     words = TOKEN.findall(plain)
     if re.sub(r"per[ ]+cent\b", "percent", plain.lower()).strip(" .") == "percent":
         return Counted(before, "%", "")
-    scale = SCALES.get(words[0].lower(), "") if words and words[0].lower() != "percent" else ""
-    units = words[1:] if scale else words
     if not words:
         return Counted(text, "", "")
+    scale = SCALES.get(_singular(words[0].lower()), "")
+    units = words[1:] if scale else words
     # Without a gap or a mark it is a product of letters, unless all of them are units: 7cm.
     spaced = bool(tail["gap"]) and before[-1:].isdigit()
     wrapped |= "/" in words  # m/s
