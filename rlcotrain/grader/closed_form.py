@@ -3,7 +3,7 @@ r"""What a LaTeX expression is worth, where a pocket calculator could tell.
 Letters have fixed values, so that expressions that differ differ in value: what differs clearly is
 not equal, what agrees in two assignments is, and neither needs computer algebra. Rational numbers
 are exact, all else is floating point. Nothing here can hang: it is one pass over at most `LONGEST`
-characters, and what would have more than `BITS` bits has no value.
+characters (rlcotrain.grader.calculator).
 """
 
 from __future__ import annotations
