@@ -9,10 +9,13 @@ from rlcotrain.data.dataset import Dataset
 from rlcotrain.data.mixed import Mixed
 from rlcotrain.game.demonstrate import Demonstrate
 from rlcotrain.grader.by_task import ByTask
+from rlcotrain.grader.function import Function
 from rlcotrain.grader.watched import Watched
 from rlcotrain.parts import Parts
 from rlcotrain.schedule import Phase
 from rlcotrain.types import Grader
+
+ROWS = 100  # problems whose columns are looked at
 
 
 def refuse_contradictions(parts: Parts, config: Mapping[str, Any]) -> None:
@@ -177,7 +180,8 @@ def refuse_problems(parts: Parts, roles: Mapping[str, str]) -> None:
 
 
 def refuse_ungraded(grader: Grader, dataset: Dataset) -> None:
-    """ValueError for a mixed data set, of which a set has no grader of its own."""
+    """ValueError for a mixed data set, of which a set has no grader of its own, and for a reward
+    function that names a column which the data do not have."""
     paying = grader.grader if isinstance(grader, Watched) else grader
     if isinstance(dataset, Mixed) and not isinstance(paying, ByTask):
         raise ValueError(
@@ -187,3 +191,17 @@ def refuse_ungraded(grader: Grader, dataset: Dataset) -> None:
     if isinstance(paying, ByTask):
         for task in sorted(dataset.tasks):
             paying.of(task)
+    watched = grader.watch.values() if isinstance(grader, Watched) else ()
+    for one in (paying, *watched):
+        _refuse_columns(one.graders if isinstance(one, ByTask) else {"": one}, dataset)
+
+
+def _refuse_columns(graders: Mapping[str, Grader], dataset: Dataset) -> None:
+    """ValueError for a reward function that names a column of none of the first problems."""
+    functions = {task: one for task, one in graders.items() if isinstance(one, Function)}
+    if not functions:
+        return
+    problems = dataset.test_problems(min(ROWS, dataset.num_tests(None)), None)
+    for task, function in functions.items():
+        rows = [problem.columns for problem in problems if task in ("", problem.task)]
+        function.check_columns({name for row in rows for name in row})

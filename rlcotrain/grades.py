@@ -11,7 +11,13 @@ def grade_metrics(grades: Sequence[Grade], tasks: Sequence[str]) -> dict[str, fl
 
     A mean is over what that grader could find out. Without grades, nothing is said. tasks: the data
     set each grade is of; where there are several, the same of each, as `grade/<status>/<task>`.
+    ValueError where every grade crashed: there is nothing to go by.
     """
+    if grades and all(grade.status == "crashed" for grade in grades):
+        raise ValueError(
+            f"grader: all {len(grades)} grades crashed, the first by {grades[0].rule}; expected a "
+            "grader that can grade some (a reward function's errors are shown above)"
+        )
     metrics = _metrics(grades)
     several = sorted(set(tasks)) if len(set(tasks)) > 1 else []
     for one in several:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Messages = tuple[dict[str, str], ...]  # a plain content is quoted as a whole, see Words
 Stop = Literal["stop", "length"]
-GradeStatus = Literal["ok", "no_answer", "unparsable", "timeout", "crashed"]
+GradeStatus = Literal[
+    "ok", "no_answer", "unparsable", "answer_timeout", "answer_crashed", "timeout", "crashed"
+]
 VerdictStatus = Literal["ok", "missing", "unparsable", "misaligned", "contradictory"]
 
 
@@ -93,7 +95,8 @@ class Grade:
     """What a grader (a program) says of a completion, and how it came to it.
 
     score: in 0..1 (1 = right); None, which is no zero, where it could not find out (status timeout
-        or crashed).
+        or crashed); 0 where the answer alone took too long or ended a process (answer_timeout,
+        answer_crashed).
     extracted: the answer it found; rule: how it looked for it.
     watched: what graders that ride along say, by name.
     """

@@ -12,14 +12,17 @@ def test_the_share_of_each_status() -> None:
     grades = [
         *(grade("ok", 1.0), grade("ok", 0.0), grade("ok", 1.0), grade("no_answer", 0.0)),
         *(grade("timeout", None), grade("timeout", None), grade("crashed", None)),
-        grade("unparsable", 0.0),
+        *(grade("unparsable", 0.0), grade("answer_timeout", 0.0)),
     ]
-    assert grade_metrics(grades, ["a"] * 8) == {
-        "grade/ok": 0.375,
-        "grade/no_answer": 0.125,
-        "grade/unparsable": 0.125,
-        "grade/timeout": 0.25,
-        "grade/crashed": 0.125,
+    found = grade_metrics(grades, ["a"] * 9)
+    assert {name: round(share * 9) for name, share in found.items()} == {
+        "grade/ok": 3,
+        "grade/no_answer": 1,
+        "grade/unparsable": 1,
+        "grade/answer_timeout": 1,
+        "grade/answer_crashed": 0,
+        "grade/timeout": 2,
+        "grade/crashed": 1,
     }
     assert grade_metrics([], []) == {}
 
@@ -43,3 +46,9 @@ def test_each_data_set_of_a_mixture_has_shares_of_its_own() -> None:
     assert found["grade/ok"] == pytest.approx(2 / 3)
     assert found["grade/watch/strict/a"] == 1.0
     assert "grade/watch/strict/b" not in found, "it said nothing there"
+
+
+def test_grades_that_all_crashed_are_refused() -> None:
+    with pytest.raises(ValueError, match="grader: all 2 grades crashed, the first by r; expected"):
+        grade_metrics([grade("crashed", None)] * 2, ["a", "a"])
+    assert grade_metrics([grade("crashed", None), grade("ok", 0.0)], ["a"] * 2)["grade/ok"] == 0.5

@@ -5,9 +5,9 @@ import re
 from rlcotrain.grader.closed_form import differ
 from rlcotrain.grader.compared import Compared, Found
 from rlcotrain.grader.latex import boxed, normal
-from rlcotrain.grader.minerva_form import normal as minerva_normal
 from rlcotrain.grader.minerva_form import stated as minerva_stated
-from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.minerva_form import tidy
+from rlcotrain.grader.passage import first_answer
 from rlcotrain.grader.single import Single, nothing, verdict
 from rlcotrain.types import Grade
 
@@ -29,7 +29,7 @@ class AllenaiGsm8k(Single):
 
     def extract(self, text: str) -> str | None:
         """The number as it is written, without commas; None where there is none."""
-        numbers = LAST_NUMBER.findall(GROUPING.sub("", graded_part(text)))
+        numbers = first_answer(text, lambda part: LAST_NUMBER.findall(GROUPING.sub("", part))) or []
         return numbers[-1] if numbers and len(numbers[-1]) <= 200 else None
 
 
@@ -37,7 +37,7 @@ class AllenaiMath(Compared):
     """Boxed, and Minerva's closing sentence; else between the last dollars; else all of the text.
 
     Right if one of them equals the known answer by Minerva's or MATH's string rules, or if their
-    difference simplifies to 0.
+    difference simplifies to 0. An equation is no answer for its right side alone, as there.
     """
 
     task = "same_difference"
@@ -54,12 +54,24 @@ class AllenaiMath(Compared):
         _, first, inside = before.rpartition("$")
         if last and first and inside.strip():
             return [Found("dollar", inside)]
+        return []
+
+    def unmarked(self, text: str) -> list[Found]:
+        """All of the text."""
         return [Found("text", text.strip())] if text.strip() else []
 
     def quick(self, gold: str, answer: str) -> bool | None:
         """Equal forms are equal, clearly different values differ."""
-        known, said = minerva_normal(gold), minerva_normal(answer)
-        forms = (known, said), (normal(gold), normal(answer))
+        forms = (_whole(gold), _whole(answer)), (normal(gold), normal(answer))
         if any(one and one == other for one, other in forms):
             return True
-        return False if differ(known, said) else None
+        return False if differ(*forms[0]) else None
+
+    def asked(self, gold: str, answer: str) -> tuple[str, str]:
+        """Both by Minerva's string rules, an equation as a whole."""
+        return _whole(gold), _whole(answer)
+
+
+def _whole(answer: str) -> str:
+    """Minerva's form of all of an answer: of two formulas in dollars that would be the first."""
+    return tidy(answer) if answer.count("$") <= 2 else answer.strip()

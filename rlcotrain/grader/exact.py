@@ -4,7 +4,7 @@ import re
 import string
 
 from rlcotrain.grader.answer_tag import tagged_answer
-from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.passage import first_answer, passages
 from rlcotrain.grader.single import Single, nothing, verdict
 from rlcotrain.types import Grade
 
@@ -36,8 +36,8 @@ class Exact(Single):
 
     def _find(self, text: str) -> tuple[str, str | None]:
         """The rule that found the answer, and the answer."""
-        text = graded_part(text) if self.normalise else text
-        tagged = tagged_answer(text)
+        tagged = first_answer(text, tagged_answer) if self.normalise else tagged_answer(text)
+        text = passages(text)[0] if self.normalise else text
         rule, found = ("text", text) if tagged is None else ("answer_tag", tagged)
         return rule, (plain(found) if self.normalise else found.strip()) or None
 

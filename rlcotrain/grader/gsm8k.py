@@ -10,12 +10,19 @@ another question. Numbers are compared exactly: 18, 18.00, $18, 18 eggs and 36/2
 """
 
 import re
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
 from typing import Literal
 
+from rlcotrain.grader.calculator import bits
+from rlcotrain.grader.closed_form import readings, worth
 from rlcotrain.grader.latex import boxed
+from rlcotrain.grader.latex import read as read_latex
 from rlcotrain.grader.numerals import NUMERAL, last_numeral, read, value, written
-from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.passage import first_answer
 from rlcotrain.grader.single import Single, nothing, verdict
+from rlcotrain.grader.symbols import digits
 from rlcotrain.types import Grade
 
 Mode = Literal["strict", "hash", "flexible", "any"]
@@ -25,9 +32,14 @@ SENTENCE = re.compile(
     r"(?:[ ][^0-9.\n]{1,40}|/?[a-zA-Z]{1,12})?(?=\.(?![0-9])|\s*$|\n)",
     re.ASCII,
 )
-# "#### 1. Add the apples" is a heading.
 GROUPING = re.compile(r"(?<=[0-9])(?:,\\!|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))")
-HASH = re.compile(rf"####[ \t]*({NUMERAL.pattern})(?![.)][ \t]+\w)", re.ASCII)
+# Thousands with spaces between them, where a mark says that a number comes: #### 1 500.
+SPACED = re.compile(r"((?:####|[Tt]he answer is)[ \t]*\$?)([0-9]{1,3}(?: [0-9]{3}){1,9})(?![0-9])")
+HASH = re.compile(rf"####[ \t]*({NUMERAL.pattern})", re.ASCII)
+LISTED = re.compile(r"[.)][ \t]+\w")
+IRRATIONAL = re.compile(r"\\(?:sqrt|pi)(?![a-zA-Z])")
+WIDEST = 1000  # bits of the two parts of a number in a box
+Found = tuple[str, Fraction | None]  # a number as it is written, and what it is worth
 
 
 class Gsm8k(Single):
@@ -44,44 +56,87 @@ class Gsm8k(Single):
                 f"known answer {answer!r:.60} is no number, as grader=gsm8k needs, alone or after "
                 "'#### '"
             )
-        rule, found = self._find(graded_part(text))
+        rule, found = self._find(text)
         if found is None:
             return nothing(rule)
-        said = value(found)
+        said = found[1]
         if said is None:
             return nothing(rule, "unparsable", found[0][:100])
         return verdict(said == known, written(said), rule)
 
     def extract(self, text: str) -> str | None:
         """The number, in one form for equal ones; None where the text gives none."""
-        found = self._find(graded_part(text))[1]
-        said = None if found is None else value(found)
-        return None if said is None else written(said)
+        found = self._find(text)[1]
+        return None if found is None or found[1] is None else written(found[1])
 
-    def _find(self, text: str) -> tuple[str, re.Match[str] | None]:
+    def _find(self, text: str) -> tuple[str, Found | None]:
         """The rule that found the number, else the mode, and the number."""
-        text = GROUPING.sub("", text)  # LaTeX's 1,\!000 and 1{,}000
-        rules = ("hash", "strict", "boxed", "flexible") if self.mode == "any" else (self.mode,)
-        for rule in rules:
-            if (found := RULES[rule](text)) is not None:
-                return rule, found
+        # LaTeX's 1,\!000 and 1{,}000, and 1 000.
+        text = SPACED.sub(_joined, GROUPING.sub("", digits(text)))
+        for rules in RULES[self.mode]:
+            if (found := first_answer(text, partial(_first, rules))) is not None:
+                return found
         return self.mode, None
 
 
-def _marked(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The number that a pattern holds where it first matches."""
-    match = pattern.search(text)
-    return None if match is None else NUMERAL.fullmatch(match[1])
+Rules = dict[str, Callable[[str], Found | None]]
 
 
-def _boxed(text: str) -> re.Match[str] | None:
+def _first(rules: Rules, text: str) -> tuple[str, Found] | None:
+    """The first rule that finds a number in a passage, and the number."""
+    answers = ((name, rule(text)) for name, rule in rules.items())
+    return next(((name, found) for name, found in answers if found is not None), None)
+
+
+def _joined(match: re.Match[str]) -> str:
+    return match[1] + match[2].replace(" ", "")
+
+
+def _stated(text: str) -> Found | None:
+    match = SENTENCE.search(text)
+    return None if match is None else _numeral(NUMERAL.fullmatch(match[1]))
+
+
+def _numeral(match: re.Match[str] | None) -> Found | None:
+    return None if match is None else (match[0], value(match))
+
+
+def _hashed(text: str) -> Found | None:
+    """The number of the first mark that is no heading: "#### 1. Add the apples" counts from 1 on.
+
+    "#### 18. That is it." is no heading, as nothing counts up to it.
+    """
+    headings = list[re.Match[str]]()
+    for match in HASH.finditer(text):
+        listed = LISTED.match(text, match.end()) is not None
+        found = _numeral(NUMERAL.fullmatch(match[1]))
+        if not listed or found is None or found[1] != len(headings) + 1:
+            return found
+        headings.append(match)
+    if len(headings) == 1 and NUMERAL.search(text, headings[0].end()) is None:
+        return _numeral(NUMERAL.fullmatch(headings[0][1]))
+    return None
+
+
+def _boxed(text: str) -> Found | None:
     boxes = boxed(text)
-    return last_numeral(boxes[-1]) if boxes else None
+    if not boxes:
+        return None
+    form = read_latex(boxes[-1]).text if len(boxes[-1]) <= 200 else ""
+    found = worth(readings(form, percentage=False)[0]) if ":" not in form else None
+    if found is not None and isinstance(found.value, Fraction):
+        return form, found.value if bits(found.value) <= WIDEST else None
+    return (form, None) if IRRATIONAL.search(form) else _numeral(last_numeral(boxes[-1]))
 
 
-RULES = {
-    "hash": lambda text: _marked(HASH, text),
-    "strict": lambda text: _marked(SENTENCE, text),
-    "boxed": _boxed,
-    "flexible": last_numeral,
+def _last(text: str) -> Found | None:
+    return _numeral(last_numeral(text))
+
+
+# What is looked for in all passages before the next.
+RULES: dict[Mode, tuple[Rules, ...]] = {
+    "strict": ({"strict": _stated},),
+    "hash": ({"hash": _hashed},),
+    "flexible": ({"flexible": _last},),
+    "any": ({"hash": _hashed, "strict": _stated, "boxed": _boxed}, {"flexible": _last}),
 }

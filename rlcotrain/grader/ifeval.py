@@ -152,13 +152,13 @@ def _highlights(text: str, N: int) -> bool:
 
 def _enclosed(text: str, opening: str, closing: str) -> int:
     """How often something stands between two marks of one line."""
-    count = 0
-    for line in text.split("\n"):
-        rest, closed = line, "here"
-        while closed:
-            _, _, inside = rest.partition(opening)
-            _, closed, rest = inside.partition(closing)
-            count += bool(closed)
+    return sum(_enclosed_in(line, opening, closing) for line in text.split("\n"))
+
+
+def _enclosed_in(line: str, opening: str, closing: str) -> int:
+    count, at = 0, line.find(opening)
+    while at >= 0 and (end := line.find(closing, at + len(opening))) >= 0:
+        count, at = count + 1, line.find(opening, end + len(closing))
     return count
 
 

@@ -1,7 +1,7 @@
 """Last-letter concatenation (arXiv 2201.11903): "Ada Lovelace" gives "ae"."""
 
 from rlcotrain.grader.marked import marked_answers
-from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.passage import first_answer, passages
 from rlcotrain.grader.single import Single, nothing, verdict
 from rlcotrain.types import Grade
 
@@ -17,12 +17,12 @@ class LastLetters(Single):
         known = letters(answer)
         if not known:
             raise ValueError(f"known answer {answer!r:.60} holds no letters")
-        rule, found = _find(graded_part(text))
+        rule, found = _find(text)
         return verdict(found == known, found, rule) if found else nothing(rule)
 
     def extract(self, text: str) -> str | None:
         """The letters; None where there are none."""
-        return _find(graded_part(text))[1] or None
+        return _find(text)[1] or None
 
 
 def letters(text: str) -> str:
@@ -31,8 +31,12 @@ def letters(text: str) -> str:
 
 
 def _find(text: str) -> tuple[str, str]:
-    for rule, said in marked_answers(text):
-        if found := letters(said[:200]):
-            return rule, found
-    words = text.rsplit(maxsplit=1)
+    if (marked := first_answer(text, _marked)) is not None:
+        return marked
+    words = passages(text)[0].rsplit(maxsplit=1)
     return "last_word", letters(words[-1][:200]) if words else ""
+
+
+def _marked(text: str) -> tuple[str, str] | None:
+    answers = ((rule, letters(said[:200])) for rule, said in marked_answers(text))
+    return next((answer for answer in answers if answer[1]), None)

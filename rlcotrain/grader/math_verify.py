@@ -1,9 +1,14 @@
 """Math-Verify as it is (huggingface/Math-Verify): it finds the answer and compares it.
 
-Only its alarm is off: the pool keeps the time, in any thread, and a late answer is no wrong one.
+Only its alarm is off: the pool keeps the time, in any thread. What the library reads in part (4√2
+as 4, 50\\% as 0.5 or 50, 52_9 as 52) it takes for that part here; grader=math does not.
 """
 
+import re
+
 from rlcotrain.grader.compared import Compared, Found
+
+HOLDS = re.compile(r"[0-9$\\]")
 
 
 class MathVerify(Compared):
@@ -12,9 +17,14 @@ class MathVerify(Compared):
     task = "library"
     rule = "math_verify"
     longest = 200_000
+    plain = "$x+7$"
 
     def find(self, text: str) -> list[Found]:
-        """The whole text: where the answer stands is the library's business."""
+        """The whole passage: where the answer stands is the library's business."""
+        return [Found(self.rule, text)] if HOLDS.search(text) else []
+
+    def unmarked(self, text: str) -> list[Found]:
+        """The first passage, though it has no number and no formula."""
         return [Found(self.rule, text)] if text.strip() else []
 
     def quick(self, gold: str, answer: str) -> bool | None:

@@ -1,4 +1,8 @@
-"""lm-eval's minerva_math rule on the boxed answer alone: what is not boxed is not answered."""
+"""lm-eval's minerva_math rule on the boxed answer alone: what is not boxed is not answered.
+
+Where lm-eval differs from grader=math it stays lm-eval's: x=3 is y=3, 50% is no 0.5, an answer that
+its parser reads in part counts as that part.
+"""
 
 from rlcotrain.grader.closed_form import differ
 from rlcotrain.grader.compared import Compared, Found
@@ -24,3 +28,7 @@ class Minerva(Compared):
         if known and known == answer:
             return True
         return False if differ(known, answer) else None
+
+    def asked(self, gold: str, answer: str) -> tuple[str, str]:
+        """The known answer in the same normal form, as lm-eval prepares it."""
+        return normal(gold), answer

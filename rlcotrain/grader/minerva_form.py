@@ -45,8 +45,13 @@ def stated(text: str) -> str | None:
 
 
 def normal(answer: str) -> str:
-    """The normal form of a final answer."""
-    text = WHOLE_UNIT.sub("", answer.rpartition("=")[2])
+    """The normal form of a final answer: of an equation, its right side."""
+    return tidy(answer.rpartition("=")[2])
+
+
+def tidy(answer: str) -> str:
+    """The normal form without a cut at =."""
+    text = WHOLE_UNIT.sub("", answer)
     for written, meant in SUBSTITUTED:
         text = text.replace(written, meant)
     # Commands stand at the odd places: what looks like a unit there is part of a name.

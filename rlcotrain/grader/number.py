@@ -10,7 +10,7 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
 from rlcotrain.grader.answer_tag import tagged_answer
-from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.passage import first_answer
 from rlcotrain.grader.single import Single
 from rlcotrain.types import Grade, GradeStatus
 
@@ -56,7 +56,11 @@ class Number(Single):
 
 def find(text: str) -> tuple[str, str | None]:
     """The rule that looked for the answer, and the number as written where it found one."""
-    text = graded_part(text)
+    return first_answer(text, _find) or ("last_number", None)
+
+
+def _find(text: str) -> tuple[str, str | None] | None:
+    """The same of one passage; None where it has neither a mark nor a number."""
     tagged = tagged_answer(text)
     if tagged is not None:
         return "answer_tag", last(tagged)
@@ -64,7 +68,8 @@ def find(text: str) -> tuple[str, str | None]:
     if mark:
         match = NUMBER.search(after)
         return "marker", None if match is None else match[0]
-    return "last_number", last(text)
+    number = last(text)
+    return None if number is None else ("last_number", number)
 
 
 def last(text: str) -> str | None:

@@ -26,6 +26,7 @@ from threading import Lock
 from typing import Any, Literal
 
 START_SECONDS = 120.0  # importing the libraries, on a machine that is busy with something else
+STARTS, PAUSE = 3, 0.5  # tries to start processes, and seconds between them
 CACHED = 100_000  # results that are remembered
 Job = tuple[str, ...]  # the name of a task and its arguments
 SYMBOLIC = "rlcotrain.grader.symbolic"
@@ -82,7 +83,8 @@ class Pool:
 
     Processes start with `start` or the first call, stay, and end with `close` or with this process,
     however it ends; a call whose process dies is made once more. Equal calls are made once and
-    their values remembered; what was late or crashed is tried again when it is asked for again.
+    their results remembered, late ones too; only a call whose processes died is made again when it
+    is asked for again.
     Calls from several threads take turns. tasks: the module that holds them as TASKS.
     """
 
@@ -100,6 +102,7 @@ class Pool:
         self._line: list[Worker] = []
         self._heard = 0.0  # when a process last said something, on the monotonic clock
         self._works = False  # whether one has been ready since they were started
+        self._failed = 0  # starts in a row without a ready one
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         """One result a job, in the order of the jobs. RuntimeError where no worker starts."""
@@ -133,10 +136,9 @@ class Pool:
         return pids if self._process is None else [*pids, self._process.pid]
 
     def _remember(self, job: Job, result: Result) -> None:
-        if result.status == "ok":
-            self._remembered[job] = result
-            if len(self._remembered) > CACHED:
-                del self._remembered[next(iter(self._remembered))]  # the oldest
+        self._remembered[job] = result
+        if len(self._remembered) > CACHED:
+            del self._remembered[next(iter(self._remembered))]  # the oldest
 
     def _compute(self, jobs: Sequence[Job]) -> dict[Job, Result]:
         waiting, results, died = deque(jobs), dict[Job, Result](), set[Job]()
@@ -154,7 +156,8 @@ class Pool:
                     waiting.append(job)
                 else:
                     results[job] = result or Result("crashed")
-                    self._remember(job, results[job])
+                    if result is not None:
+                        self._remember(job, result)
         return results
 
     def _hand(self, worker: Worker, waiting: deque[Job]) -> None:
@@ -195,7 +198,7 @@ class Pool:
         for message in worker.messages():
             self._heard = time.monotonic()
             if "ready" in message:
-                self._works = True
+                self._works, self._failed = True, 0
                 if worker.job is not None:  # the process that had it is no more, this is the next
                     done.append((worker.job, None))
                 worker.pid, worker.job = message["ready"], None
@@ -206,11 +209,18 @@ class Pool:
         return done
 
     def _lost(self) -> list[Ended]:
-        """All processes are gone, killed from outside."""
-        if not self._works:
-            raise RuntimeError("grading workers end as they start; see what they wrote above")
+        """All processes are gone, killed from outside; the next call starts them again."""
         done: list[Ended] = [(w.job, None) for w in self._line if w.job is not None]
         self.close()
+        if not self._works:
+            self._failed += 1
+            if self._failed == STARTS:
+                self._failed = 0
+                raise RuntimeError(
+                    f"grading workers ended as they started, {STARTS} times in a row; see what "
+                    "they wrote above"
+                )
+            time.sleep(PAUSE * self._failed)
         return done
 
     def _start(self) -> None:

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Sequence
 
 from rlcotrain.grader.answer_tag import tagged_answer
-from rlcotrain.grader.passage import graded_part
+from rlcotrain.grader.passage import first_answer, passages
 from rlcotrain.grader.pool import Job, Result, shared_pool
 from rlcotrain.grader.single import nothing
 from rlcotrain.types import Grade, Problem
@@ -51,9 +51,8 @@ class ReasoningGymScorer:
 
 def _find(text: str) -> tuple[str, str | None]:
     """The rule that found the answer, and the answer."""
-    part = graded_part(text)
-    tagged = tagged_answer(part)
-    rule, answer = ("text", part) if tagged is None else ("answer_tag", tagged)
+    tagged = first_answer(text, tagged_answer)
+    rule, answer = ("text", passages(text)[0]) if tagged is None else ("answer_tag", tagged)
     return rule, answer.strip() or None
 
 

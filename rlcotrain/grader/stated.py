@@ -3,12 +3,22 @@
 import re
 
 PHRASE = re.compile(
-    r"\banswer[*_]{0,2}[ ]?(?:is|:|=)(?:[ ]?(?:is|:|=))?[ ]?[*_]{0,2}[ ]?:?\s{0,3}",
-    re.IGNORECASE,
+    r"\banswer[*_]{0,2}[ ]?(?:is|:|=)(?:[ ]?(?:is|:|=))?[ ]?[*_]{0,2}[ ]?:?\s{0,3}"
+    r"|^[ \t]{0,3}(?:#{1,6}[ ]|[*_]{2})[ ]{0,2}(?:Final )?Answer[*_:]{0,3}[ \t]{0,3}\n\s{0,3}",
+    re.IGNORECASE | re.MULTILINE,
 )
 MATH = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 NEXT = re.compile(r"\s{0,3}(?:,\s{0,3}(?:and|or)\b|,|and\b|or\b)\s{0,3}(?=\$|\\[(\[])")
 SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.!?]?(?:[*_]{1,2})?(?:\s*$|\n|[.!?][*_]{0,2}\s))")
+# "The volume is 120": what an answer's sentence says of the thing that was asked for.
+SUBJECT = re.compile(
+    r"(?:(?:therefore|thus|so|hence|clearly|simply),?[ ])?"
+    r"(?:(?:the|its?|his|her|their|there|this|that|s?he|they|we|an?|total|sum|number)\b"
+    r"(?:(?!\b(?:not|never|no|isn't|than|or)\b)[a-zA-Z' ]){0,80}?"
+    r"[ ](?:is|are|was|were|equals|has|have|costs?|gets?|be)[ ]{1,2}"
+    r"(?:equal to |exactly |only )?)?(?:\*\*)?(?=[-+]?[0-9.$\\])",
+    re.IGNORECASE,
+)
 
 
 def stated_answer(text: str) -> str | None:
@@ -18,6 +28,8 @@ def stated_answer(text: str) -> str | None:
         return None
     end = phrases[-1].end()
     rest = text[end : end + 500]
+    subject = SUBJECT.match(rest)
+    rest = rest[subject.end() :] if subject else rest
     if rest.startswith(tuple(opened for opened, _ in MATH)):
         return ", ".join(_formulas(rest)) or None
     sentence = SENTENCE.match(rest)

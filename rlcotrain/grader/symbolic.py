@@ -1,6 +1,7 @@
 """Comparisons by computer algebra; they may take for ever, so only the pool's workers call them.
 
-Each returns (outcome, answer as it was read). What cannot be parsed is wrong, and called so.
+Each returns (outcome, answer as it was read; None: all of it). What cannot be parsed is wrong, and
+called so.
 """
 
 from __future__ import annotations
@@ -26,26 +27,28 @@ def warm_up() -> None:
     """Load what is heavy, before anything is timed: a first comparison of a kind takes seconds."""
     for known, said in UNEQUAL:
         assert same_value(known, said)[0] == "wrong"
-    assert same_value("\\frac{1}{2}", "0.5") == ("right", "0.5")
-    assert same_difference("2x", "x+x") == ("right", "x+x")
+    assert same_value("\\frac{1}{2}", "0.5") == ("right", None)
+    assert same_difference("2x", "x+x") == ("right", None)
 
 
 def same_value(gold: str, answer: str) -> Outcome:
-    """Whether Math-Verify holds two LaTeX answers for equal (parsed and compared as it does)."""
+    """Whether Math-Verify holds two LaTeX answers for equal, each read as a whole or not at all."""
     from math_verify import verify
 
-    golds, answers = parsed(f"${gold}$"), parsed(f"${answer}$")
-    if verify(golds, answers, timeout_seconds=None):
-        return "right", answer
-    return ("unparsable" if all(isinstance(x, str) for x in answers) else "wrong"), answer
+    golds, answers = formula(gold), formula(answer)
+    if golds and answers and verify(golds, answers, timeout_seconds=None):
+        return "right", None
+    return ("wrong" if answers else "unparsable"), None
 
 
 def library(gold: str, text: str) -> Outcome:
-    """Whether Math-Verify finds the answer `gold` in a text: the library as it is."""
+    """Whether Math-Verify finds the answer `gold` in a text: the library as it is. What it read is
+    "" where that is no text.
+    """
     from math_verify import verify
 
     answers = parsed(text)
-    said = next((x for x in reversed(answers) if isinstance(x, str)), None)
+    said = next((x for x in reversed(answers) if isinstance(x, str)), "")
     if verify(parsed(f"${gold}$"), answers, timeout_seconds=None):
         return "right", said
     return ("unparsable" if all(isinstance(x, str) for x in answers) else "wrong"), said
@@ -64,11 +67,26 @@ def same_difference(gold: str, answer: str) -> Outcome:
     except MemoryError:
         raise
     except Exception:  # the parser raises whatever goes wrong in it
-        return "unparsable", answer
+        return "unparsable", None
     try:
-        return ("right" if simplify(known - said) == 0 else "wrong"), answer
+        return ("right" if simplify(known - said) == 0 else "wrong"), None
     except (TypeError, ValueError, AttributeError, NotImplementedError):
-        return "wrong", answer  # nothing that could be subtracted: a tuple from a number
+        return "wrong", None  # nothing that could be subtracted: a tuple from a number
+
+
+@lru_cache(maxsize=4096)
+def formula(text: str) -> list[Any]:
+    """Math-Verify's reading of a formula; [] where it reads a part of it at most."""
+    from math_verify import LatexExtractionConfig, parse
+
+    return list(
+        parse(
+            f"${text}$",
+            extraction_config=[LatexExtractionConfig()],
+            fallback_mode="no_fallback",
+            parsing_timeout=None,
+        )
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -29,6 +30,7 @@ def main(module: str, memory: int, descriptors: list[int]) -> None:
     """Keep one worker alive on each socket, for as long as the parent lives. memory: bytes each."""
     parent = os.getppid()
     logging.disable()  # the libraries warn of the time limits that the pool keeps in their place
+    warnings.simplefilter("ignore")  # and of what they make of answers that are no expressions
     found = import_module(module)
     found.warm_up()
     gc.freeze()  # else the first collection of every worker would copy all of its memory

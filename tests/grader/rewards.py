@@ -39,4 +39,31 @@ def undecided(completions: Sequence[str], **columns: Any) -> list[None]:
     return [None for _ in completions]
 
 
+async def asked_a_service(completions: Sequence[str], **columns: Any) -> list[float]:
+    """A coroutine function, as TRL takes them, too."""
+    return [1.0 for _ in completions]
+
+
+class AsksAService:
+    """An object whose call is a coroutine function."""
+
+    async def __call__(self, completions: Sequence[str], **columns: Any) -> list[float]:
+        return [1.0 for _ in completions]
+
+
+asks_a_service = AsksAService()
+
+
+def by_rubric(
+    completions: Sequence[str], rubric: Sequence[str], weight: float = 1.0
+) -> list[float]:
+    """The share of a column of the data that stands in the completion, and no other columns."""
+    return [weight * (known in said) for said, known in zip(completions, rubric, strict=True)]
+
+
+def breaks(completions: Sequence[str], **columns: Any) -> list[float]:
+    """Raises whatever it is asked."""
+    raise RuntimeError("no service")
+
+
 NO_FUNCTION = 5

@@ -1,6 +1,7 @@
 """Instructions as RLVR data write them, with completions that do and do not follow them."""
 
 import json
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -110,3 +111,12 @@ def test_a_language_without_the_package_is_not_graded_against() -> None:
 )
 def test_what_is_no_instruction_is_not_graded_against(answer: str, message: str) -> None:
     assert_unusable(Ifeval(), answer, message)
+
+
+@pytest.mark.parametrize(("name", "needed"), [(name, needed) for name, needed, *_ in CASES])
+@pytest.mark.parametrize("piece", ["*", "[", "[]", "<<", "A", "A.", '"', "Section 1", "- ", "*\n"])
+def test_a_megabyte_takes_no_time(name: str, needed: dict[str, Any], piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    start = time.process_time()
+    graded(Ifeval(), text, instruction(name, needed))
+    assert time.process_time() - start < 0.5

@@ -121,14 +121,14 @@ def test_no_answer_is_wrong_and_says_why(text: str, extracted: str | None, statu
     assert (grade.score, grade.extracted, grade.status) == (0.0, extracted, status)
 
 
-def test_an_answer_that_hangs_has_no_score() -> None:
+def test_an_answer_that_hangs_is_wrong() -> None:
     hasty = Math(workers=1, timeout=0.5, memory=1 << 30)
     graded(hasty, r"\boxed{\sin(x)}", "y")  # the pool has started
     start = time.monotonic()
     late, right, wrong = hasty.grade(
         [r"\boxed{9^{9^{9^{9}}}+x!}", r"\boxed{x+x}", r"\boxed{\cos(x)}"], [problem("2x")] * 3
     )
-    assert (late.score, late.rule, late.status) == (None, "boxed", "timeout")
+    assert (late.score, late.rule, late.status) == (0.0, "boxed", "answer_timeout")
     assert [right.score, wrong.score] == [1.0, 0.0], "the others are none the worse for it"
     assert time.monotonic() - start < 10
 
@@ -137,6 +137,12 @@ def test_equal_answers_are_one_vote() -> None:
     texts = [r"\boxed{\frac12}", r"\boxed{\dfrac{1}{2}}", "The answer is $1/2$."]
     assert {MATH.extract(text) for text in texts} == {r"\frac{1}{2}"}
     assert MATH.extract("I do not\nknow") is None
+
+
+def test_a_known_answer_that_hangs_gives_no_score() -> None:
+    hasty = Math(workers=1, timeout=0.5, memory=1 << 30)
+    (grade,) = hasty.grade([r"\boxed{x+1}"], [problem(r"9^{9^{9^{9}}}+x!")])
+    assert (grade.score, grade.status) == (None, "timeout")
 
 
 @pytest.mark.parametrize("answer", ["", "  \n", "x" * 2001])
