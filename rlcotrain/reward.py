@@ -102,20 +102,31 @@ class Balance:
     A class counts 1 / count^power, rescaled to a batch mean of 1: power 1 is 1/count, 0.5 Tango's
     1/sqrt (arXiv 2505.15034), 0 none. Counts are running means over batches that are learned from
     (decay 0.8 in Tango; the first batch begins them).
+    counted: `all` judgements (Tango), or those with a `signal`: others of the same solution earned
+    something else. A verifier that misses an error in every judgement of a solution learns nothing
+    from it, so without this the other class, which does have a signal, would rule.
     """
 
-    def __init__(self, power: float, decay: float) -> None:
+    def __init__(
+        self, power: float, decay: float, counted: Literal["all", "signal"] = "all"
+    ) -> None:
         if power < 0:
             raise ValueError(f"balance.power={power}: must be 0 (off) or more")
         if not 0 <= decay < 1:
             raise ValueError(f"balance.decay={decay}: must be at least 0 and below 1")
-        self.power, self.decay = power, decay
+        if counted not in ("all", "signal"):
+            raise ValueError(f"balance.counted={counted}: must be all or signal")
+        self.power, self.decay, self.counted = power, decay, counted
         self.counts: dict[bool, float] = {}
 
     def __call__(self, rows: Sequence[Rollout], train: Sequence[str]) -> list[Rollout]:
-        """Rows with `weight`; those that are not judgements of known solutions stay as they are."""
+        """Rows with `weight`; those that are not counted judgements of known solutions stay as they
+        are."""
+        signal = _with_signal(rows) if self.counted == "signal" else {row.peers for row in rows}
         labels = {
-            i: right for i, row in enumerate(rows) if (right := _label(row, train)) is not None
+            i: right
+            for i, row in enumerate(rows)
+            if row.peers in signal and (right := _label(row, train)) is not None
         }
         if not labels:
             return list(rows)
@@ -141,6 +152,16 @@ class Balance:
     def load_state_dict(self, state: dict[bool, float]) -> None:
         """Go on with the counts of `state_dict`."""
         self.counts = dict(state)
+
+
+def _with_signal(rows: Sequence[Rollout]) -> set[str]:
+    """The peers that did not all earn the same."""
+    earned: dict[str, set[frozenset[tuple[str, float | None]]]] = {}
+    for row in rows:
+        streams = {reward.stream for reward in row.rewards}
+        totals = frozenset((stream, row.earned(stream)) for stream in streams)
+        earned.setdefault(row.peers, set()).add(totals)
+    return {peers for peers, totals in earned.items() if len(totals) > 1}
 
 
 def _label(row: Rollout, train: Sequence[str]) -> bool | None:
