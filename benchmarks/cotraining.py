@@ -93,7 +93,7 @@ def cpu(line: dict[str, Any]) -> float:
 def taught(folder: Path) -> float:
     """CPU seconds that the verifier's imitation took."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return sum(cpu(line) for line in lines if line["phase"] == "judge")
+    return sum(cpu(line) for line in lines if line["phase"].startswith("judge"))
 
 
 def table(level: str, credit: str, arms: Sequence[str], seeds: Sequence[int], out: Path) -> None:

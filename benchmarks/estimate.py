@@ -41,7 +41,7 @@ SMALL = (
 )
 SMALL_BOTH = (
     *(
-        "schedule.prelude.judge.steps=60",
+        *("schedule.prelude.judge_short.steps=30", "schedule.prelude.judge.steps=60"),
         "quality.num_solutions=20",
         "quality.between_solutions=10",
     ),

@@ -276,8 +276,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
         (["balance.power=-1.0"], "balance.power=-1.0: must be 0 (off) or more"),
         (
             ["policy.verifier.model.hidden_size=64"],
-            "schedule.prelude.judge.start_from={'verifier': 'generator'}: verifier and generator "
-            "are different models; allowed: null, as in schedule=interleaved_apart",
+            "schedule.prelude.judge_short.start_from={'verifier': 'generator'}: verifier and "
+            "generator are different models; allowed: null, as in schedule=interleaved_apart",
         ),
     ],
 )
@@ -296,7 +296,7 @@ def test_contradictions_of_two_are_refused(
         ),
         (
             ["schedule=interleaved"],
-            "schedule.prelude.judge.game.blind_spot: refers to verifier.blind_spot, which no "
+            "schedule.prelude.judge_short.game.blind_spot: refers to verifier.blind_spot, which no "
             "chosen option sets (verifier=llm_steps does); schedule=single has no such phase",
         ),
         (
@@ -309,7 +309,7 @@ def test_contradictions_of_two_are_refused(
                 *("schedule.prelude.judge.steps=1", "schedule.prelude.judge.game.worked=false"),
                 "schedule.prelude.judge.optimizer.schedule=constant",
             ],
-            "game.worked=false: phase judge shows no marks of steps",
+            "game.worked=false: phase judge_short shows no marks of steps",
         ),
         (["evaluation=verifier"], "quality: verifier Rule is no model that could be asked"),
     ],
@@ -338,6 +338,7 @@ def test_data_without_demonstrations_of_judging(tmp_path: Path, sums: Path) -> N
     words = ("data=jsonl", f"data.path={sums}", "data.solution_field=solution")
     few = ("evaluation.num_problems=2", "evaluation.between_problems=1", "evaluation=accuracy")
     given = (*SMALL, *(word for word in PAIR if not word.startswith("quality")), *words, *few)
+    given = (*given, "schedule.prelude.judge_short.steps=0")
     message = "schedule.prelude.judge.steps=30: data=sums has no judgements to imitate; must be 0"
     assert_refused(compose(tmp_path, *given, "schedule.prelude.judge.steps=30"), message)
     check(compose(tmp_path, *given, "schedule.prelude.judge.steps=0"))

@@ -159,7 +159,7 @@ def test_a_verifier_follows_the_generator_where_nothing_else_is_said(tmp_path: P
     policy = resolved(compose(tmp_path, *SMALL, *words))["policy"]
     assert policy["verifier"]["model"] == policy["generator"]["model"]
     assert policy["verifier"]["model"]["hidden_size"] == 160
-    assert policy["verifier"]["optimizer"]["lr"] == policy["verifier"]["model"]["rates"]["rl"]
+    assert policy["verifier"]["optimizer"]["lr"] == policy["verifier"]["model"]["rates"]["verify"]
     own = [
         *words,
         "model@policy.verifier.model=tiny",

@@ -15,6 +15,7 @@ WORDS = (
     *SMALL,
     *PAIR,
     *("model.steps.judge=0", "policy.verifier.model.steps.judge=0"),
+    "policy.verifier.model.steps.judge_short=0",
     *("model.steps.pretrain=0", "model.steps.imitate=0", "schedule.steps=2"),
     *(
         "schedule.prelude.judge.optimizer.schedule=constant",

@@ -65,8 +65,14 @@ PAIR_WORDS = (
     *SMALL,
     *PAIR,
     "experiment=phase2/tango",
-    *(f"schedule.prelude.{name}.steps=1" for name in ("pretrain", "imitate", "judge", "warmup")),
-    *(f"schedule.prelude.{name}.num_prompts=4" for name in ("pretrain", "imitate", "judge")),
+    *(
+        f"schedule.prelude.{name}.steps=1"
+        for name in ("pretrain", "imitate", "judge_short", "judge", "warmup")
+    ),
+    *(
+        f"schedule.prelude.{name}.num_prompts=4"
+        for name in ("pretrain", "imitate", "judge_short", "judge")
+    ),
     *("schedule.prelude.judge.optimizer.schedule=constant", "schedule.steps=6"),
     *("schedule.cycle.solve.num_prompts=4", "schedule.cycle.solve.group_size=4"),
     *("schedule.cycle.solve.steps=2", "schedule.cycle.verify.steps=1"),

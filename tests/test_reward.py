@@ -189,6 +189,26 @@ def test_only_judgements_that_are_learned_from_count() -> None:
     assert balance.counts == {True: 1.0, False: 1.0}
 
 
+def test_balance_counts_judgements_with_a_signal() -> None:
+    """Of 3 right solutions 2 have judgements that earned differently, of 3 wrong ones 1."""
+    earned = {"r1": (1, 0), "r2": (0, 1), "r3": (1, 1), "w1": (0, 1), "w2": (0, 0), "w3": (1, 1)}
+    rows = [
+        judged(peers.startswith("r"), peers=peers).give("verdict", value)
+        for peers, values in earned.items()
+        for value in values
+    ]
+    balance = Balance(1.0, 0.8, counted="signal")
+    found = balance(rows, ["verifier"])
+    assert balance.counts == {True: 4.0, False: 2.0}
+    # 1/4 for four rows and 1/2 for two, over their mean 1/3; the others stay as they are.
+    expected = {"r1": 0.75, "r2": 0.75, "w1": 1.5}
+    assert [row.weight for row in found] == pytest.approx(
+        [expected.get(row.peers, 1.0) for row in rows]
+    )
+    unanimous = [row for row in rows if row.peers not in expected]
+    assert balance(unanimous, ["verifier"]) == unanimous
+
+
 def test_a_class_that_is_absent_comes_back_without_ruling() -> None:
     balance = Balance(1.0, 0.0)
     assert weights(balance(batch(4, 0), ["verifier"])) == {True: 1.0}
@@ -232,3 +252,8 @@ def test_a_resumed_balance_goes_on_with_its_counts() -> None:
 def test_what_makes_no_balance_is_named(power: float, decay: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Balance(power, decay)
+
+
+def test_what_balance_counts_is_all_or_signal() -> None:
+    with pytest.raises(ValueError, match=r"balance\.counted=some: must be all or signal"):
+        Balance(1.0, 0.8, counted="some")  # type: ignore[arg-type]

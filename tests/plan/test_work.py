@@ -9,6 +9,7 @@ from rlcotrain.plan.work import Part, parts
 from tests.runs import ALONE, compose
 
 BOTH = "experiment=phase2/tango"
+PRELUDE = ["pretrain", "imitate", "judge_short", "judge"]
 
 
 def work(folder: Path, *words: str) -> dict[str, Part]:
@@ -30,18 +31,18 @@ def test_the_parts_of_a_run(tmp_path: Path) -> None:
     found = parts(resolved(config))
     assert [(part.name, part.count) for part in found] == [
         ("startup", 1),
-        *(("pretrain", 400), ("imitate", 300), ("judge", 450)),
+        *(("pretrain", 400), ("imitate", 300), ("judge_short", 400), ("judge", 600)),
         *(("solve", 23), ("verify", 8)),  # four rounds of 5:2, and three steps more
         *(("evaluate", 2), ("evaluate", 2)),  # start and end; after 10 and 20
-        ("save", 1181 // 50 + 2 + 1),
+        ("save", 1731 // 50 + 2 + 1),
         ("rest", 1),
     ]
-    assert [part.name for part in found if part.prelude] == ["pretrain", "imitate", "judge"]
+    assert [part.name for part in found if part.prelude] == PRELUDE
     rows = {part.name: part.rows for part in found}
     assert rows["imitate"] == 32
     assert rows["solve"] == 16 * 8 * 2  # each solution is judged once
     assert rows["verify"] == 16 * 1 * 9
-    assert [part.rows for part in found if part.name == "evaluate"] == [1120, 260]
+    assert [part.rows for part in found if part.name == "evaluate"] == [1300, 260]
     schedule = check(config).schedule
     steps = sum(part.count for part in found if part.name in {p.name for p in schedule.phases})
     assert steps == schedule.total
@@ -62,7 +63,7 @@ def test_what_takes_as_long(word: str, tmp_path: Path) -> None:
         ("evaluation.levels=[4]", {"evaluate"}),
         ("schedule.cycle.solve.levels=[4]", {"solve"}),
         ("verifier.max_tokens=50", {"solve", "verify", "evaluate"}),
-        ("hardware.threads=2", {"pretrain", "imitate", "judge", "solve", "verify", "evaluate"}),
+        ("hardware.threads=2", {*PRELUDE, "solve", "verify", "evaluate"}),
     ],
 )
 def test_what_does_not(word: str, names: set[str], tmp_path: Path) -> None:
