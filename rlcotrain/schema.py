@@ -30,7 +30,6 @@ TRACKING = ("uri", "live", "experiment", "parent", "sweep", "label")
 SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("export", "share_base", "dry_run", "profile"), bool),
     "seed": int,
-    "cache_dir": str,
     "peak_tflops": float | None,
 }
 TABLES: dict[str, dict[str, Any]] = {

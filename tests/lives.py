@@ -87,6 +87,8 @@ def born(folder: Path, config: dict[str, Any], event: Event | None = None) -> It
 
 
 def _live(folder: Path, config: dict[str, Any], event: Event | None) -> None:
+    # As at a terminal, though a script may have put the tests into the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder.mkdir(parents=True, exist_ok=True)
     screen = os.open(folder / f"screen-{os.getpid()}", os.O_WRONLY | os.O_CREAT)
     os.dup2(screen, 1)

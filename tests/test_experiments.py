@@ -122,7 +122,7 @@ def test_rates_of_a_grid_are_those_of_the_model(tmp_path: Path) -> None:
         config = compose(tmp_path, *SMALL, "experiment=phase2/lr_beta", word)
         expected = config.model.rates[rate]
         assert config.policy.generator.optimizer.lr == expected
-        assert config.policy.verifier.optimizer.lr == config.model.rates.rl, "it is not swept"
+        assert config.policy.verifier.optimizer.lr == config.model.rates.verify, "it is not swept"
 
 
 @pytest.mark.parametrize("name", ["phase1/nanochat_grpo", "phase1/fixed_verifier", "phase2/tango"])
