@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     statuses = ranks.live(tmp_path, chosen, sizes[0], event=kill)
     assert statuses[0] == -SIGKILL and 0 not in statuses, screens(tmp_path)
     assert ranks.live(tmp_path, chosen, sizes[1]) == [0] * sizes[1], screens(tmp_path)
-    assert "resumed after step 6" in screens(tmp_path)
+    assert "resumed after step 7" in screens(tmp_path)
     assert_alike(tmp_path / "run/metrics.jsonl", alone / "run/metrics.jsonl")
     assert not (tmp_path / "run/cut.jsonl").exists()
 
