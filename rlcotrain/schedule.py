@@ -40,7 +40,8 @@ class Phase:
     a solution, where the verifier is a model; levels: null means all.
     rollouts: `fresh` solutions, or `shared`: those of the newest step that drew some, one a problem
     at a time, are judged anew.
-    start_from: policies that take over another's weights as the phase begins.
+    start_from: policies that take over another's weights as the phase begins; each once, in the
+    first phase of a prelude that says so and is not left out.
     """
 
     steps: int
@@ -87,7 +88,7 @@ class Schedule:
     def __init__(
         self, prelude: Mapping[str, Phase] | None, cycle: Mapping[str, Phase], steps: int
     ) -> None:
-        self.prelude = _named("prelude", prelude or {})
+        self.prelude = _begun_once(_named("prelude", prelude or {}))
         self.cycle = _named("cycle", cycle)
         self.steps = steps
         self.step = 0
@@ -181,3 +182,13 @@ def _named(part: str, phases: Mapping[str, Phase]) -> list[Phase]:
                 f"{', '.join(phase)} of (an experiment's settings fit the schedule it chooses)"
             )
     return [replace(phase, name=name) for name, phase in phases.items() if phase.steps]
+
+
+def _begun_once(prelude: Sequence[Phase]) -> list[Phase]:
+    """What a phase has taken over and trained, a later one does not take over again."""
+    found, begun = list[Phase](), set[str]()
+    for phase in prelude:
+        first = {k: v for k, v in (phase.start_from or {}).items() if k not in begun}
+        begun |= {*first}
+        found.append(replace(phase, start_from=first or None))
+    return found

@@ -327,6 +327,22 @@ def test_a_frozen_verifier_may_learn_before_the_cycle(tmp_path: Path) -> None:
     assert "judge" in [phase.name for phase in parts.schedule.prelude]
 
 
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        ([], {"judge_short": "generator"}),
+        (["schedule.prelude.judge_short.steps=0"], {"judge": "generator"}),
+        (["schedule.prelude.judge.steps=0"], {"judge_short": "generator"}),
+        (["schedule.prelude.judge_short.start_from=null"], {}),
+    ],
+)
+def test_a_verifier_begins_as_its_generator_whatever_is_left_out(
+    pair: DictConfig, words: list[str], begins: dict[str, str]
+) -> None:
+    prelude = check(changed(pair, *words)).schedule.prelude
+    assert {p.name: p.start_from["verifier"] for p in prelude if p.start_from} == begins
+
+
 def test_one_verification_is_enough_where_the_verifier_does_not_learn(pair: DictConfig) -> None:
     """Or where the loss compares over the batch."""
     word = "schedule.cycle.verify.verifications=1"

@@ -194,3 +194,14 @@ def test_phases_bear_their_names() -> None:
     run = schedule()
     assert [phase.name for phase in run.phases] == ["a", "b", "x", "y"]
     assert replace(run.phases[0], name="") == phase(steps=2)
+
+
+@pytest.mark.parametrize(("steps", "begins"), [(1, [True, False]), (0, [True])])
+def test_a_policy_begins_once_in_the_first_phase_that_is_not_left_out(
+    steps: int, begins: list[bool]
+) -> None:
+    start = {"verifier": "generator"}
+    prelude = {"a": phase(steps=steps, start_from=start), "b": phase(start_from=start)}
+    found = Schedule(prelude, {"x": phase()}, 1).prelude
+    assert [one.start_from == start for one in found] == begins
+    assert [one.start_from is None for one in found] == [not one for one in begins]
