@@ -34,9 +34,11 @@ class Choice(Single):
             rf"(?:(?:option|choice|letter)\s)?[\s*(\[]*({one})(?![a-zA-Z0-9'^_+=])", re.IGNORECASE
         )
         self._bracketed = re.compile(rf"\(({one})\)")
-        joined = r"(?:,\s?(?:and|or)\b|,|;|/|&|\+|and\b|or\b)"
-        self._beside = re.compile(rf"[\s*)\]]{{0,9}}{joined}[\s*(\[]*{one}(?![a-zA-Z'])")
-        self._before = re.compile(rf"{one}[\s*)\]]{{0,9}}{joined}\s*$")
+        joined = r"(?:(?:,\s?)?(?:and|or)\b(?:\s(?:maybe|perhaps|possibly))?|,|;|/|\\?&|\+)"
+        self._beside = re.compile(
+            rf"[\s*)\]]{{0,9}}{joined}[\s*(\[]*{one}(?![a-zA-Z'])|\)\s?\({one}\)"
+        )
+        self._before = re.compile(rf"{one}[\s*)\]]{{0,9}}{joined}\s*$|\({one}\)\s?$")
         self._correct = re.compile(
             rf"(?<![a-zA-Z'])({one})[)\]*]{{0,3}} is (?:the )?(?:correct|right|answer)\b"
         )

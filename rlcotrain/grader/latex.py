@@ -26,6 +26,8 @@ SPELLINGS = (
     ("\\dfrac", "\\frac"),
     ("\\tfrac", "\\frac"),
     ("\\cfrac", "\\frac"),
+    ("\\dbinom", "\\binom"),
+    ("\\tbinom", "\\binom"),
     ("^{\\circ}", ""),
     ("^\\circ", ""),
     ("\\degree", ""),
@@ -59,6 +61,7 @@ AND = re.compile(
 SHORT_FRACTION = re.compile(
     r"\\frac ?(?:([0-9]|\\pi)([0-9a-zA-Z])|([0-9])(?=\{)|(\{[^{}]*\})([0-9a-zA-Z]))"
 )
+SHORT_BINOMIAL = re.compile(r"\\binom ?([0-9])([0-9])")
 SHORT_ROOT = re.compile(r"\\sqrt(\[[^\[\]]*\])? ?([0-9a-zA-Z]|\\pi|\([^()]*\))")
 MIXED = re.compile(r"(?<![0-9.])([0-9]+) +(?:([0-9]+)/([0-9]+)|(?=\\frac))")
 SHOWN = re.compile(r"(\.[0-9]{0,20}?)([0-9]{1,6}?)\2{2,20}\\ldots")
@@ -165,6 +168,7 @@ def _tidy(text: str) -> str:
     text = re.sub(r"(?<!\\) (?![0-9.])|(?<![0-9.]) (?=[0-9.])", "", _commands_apart(text))
     text = text.replace("\0", " ")
     text = SHORT_FRACTION.sub(_braced, text)
+    text = SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
     text = SHORT_ROOT.sub(_rooted, text)
     text = EXPONENT.sub(r"^{\1}", text)
     text = SHOWN.sub(r"\1\\overline{\2}", text)
