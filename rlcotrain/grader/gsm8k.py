@@ -41,7 +41,13 @@ HASH = re.compile(rf"####[ \t]*({NUMERAL.pattern})", re.ASCII)
 WORKED = re.compile(r"[ \t]*(?:[-+*/=\u2212\u00d7\u00f7]|\\times|\\cdot|\\div)[ \t]*\\?\$?\(?[0-9]")
 LISTED = re.compile(r"[.)][ \t]+\w")
 FUNCTION = re.compile(r"\\(?:sqrt|pi|log|ln|exp|sin|cos|tan)(?![a-zA-Z])")
-SEVERAL = re.compile(r"[0-9]\s*(?:,|\b(?:or|and|to)\b)\s*\\?\$?[0-9.]")
+POWER = re.compile(r"(?<=[a-zA-Z])\^\{?[0-9]\}?")  # of a unit: cm^2
+# In a box: more than a number and what is counted.
+MORE = re.compile(
+    r"[0-9].*[0-9]|[<>_^+]|\\(?:[dt]?frac|pm|neq?|leq?|geq?|lt|gt)(?![a-zA-Z])"
+    r"|\b(?:not|or (?:more|less|fewer)|at (?:least|most)|(?:more|less|fewer) than|half)\b",
+    re.DOTALL,
+)
 WIDEST = 1000  # bits of the two parts of a number in a box
 Found = tuple[str, Fraction | None]  # a number as it is written, and what it is worth
 
@@ -138,9 +144,9 @@ def _boxed(text: str) -> Found | None:
     found = worth(readings(form, percentage=False)[0]) if ":" not in form else None
     if found is not None and isinstance(found.value, Fraction):
         return form, found.value if bits(found.value) <= WIDEST else None
-    plain = WRAPPED.sub(r" \1 ", boxes[-1]).rpartition("=")[2]
-    several = SEVERAL.search(NUMERAL.sub("0", plain))
-    return (form, None) if several or FUNCTION.search(form) else _numeral(last_numeral(boxes[-1]))
+    plain = POWER.sub("", WRAPPED.sub(r" \1 ", boxes[-1])).rpartition("=")[2]
+    more = MORE.search(NUMERAL.sub("0", plain))
+    return (form, None) if more or FUNCTION.search(form) else _numeral(last_numeral(boxes[-1]))
 
 
 def _last(text: str) -> Found | None:

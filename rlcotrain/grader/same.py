@@ -14,7 +14,8 @@ from rlcotrain.grader.units import clash
 
 # What computer algebra would pass over, or read as something else.
 UNREADABLE = re.compile(
-    r"!!|[0-9.] +[0-9.]|\.[0-9]*\.|[0-9]\\?_|['?;@#\"]|\\(?:ldots|text|dot|overline)|[^\x00-\x7f]"
+    r"!!|^\\angle ?[A-Z]{3}$"
+    r"|[0-9.] +[0-9.]|\.[0-9]*\.|[0-9]\\?_|['?;@#\"]|\\(?:ldots|text|dot|overline)|[^\x00-\x7f]"
 )
 BRACKETS = (("(", ")"), ("(", "]"), ("[", ")"), ("[", "]"), ("\\{", "\\}"))
 
