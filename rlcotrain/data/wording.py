@@ -13,8 +13,27 @@ StepStyle = Literal["tag", "line"]
 OPEN, CLOSE = "<step>", "</step>"
 PLACE = re.compile(r"\{(question|solution|count)\}")
 # The `<` of a tag of judgements, however it is written: one that looks like it may pass for it.
-TAG = re.compile(r"<(?=[\s/]*(?:step|verdict)\b)", re.IGNORECASE)
-VERDICT_TAG = re.compile(r"<(?=[\s/]*verdict\b)", re.IGNORECASE)
+# Characters that cannot be seen may stand in it, and some tokenizers fold full-width ones.
+UNSEEN = (
+    r"\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\ufe00-\ufe0f\ufeff"
+)
+
+
+def _tag(*names: str) -> re.Pattern[str]:
+    wide = [[f"[{letter}{chr(ord(letter) + 0xFEE0)}]" for letter in name] for name in names]
+    one_of = "|".join(f"[{UNSEEN}]*".join(letters) for letters in wide)
+    return re.compile(rf"[<\uff1c\ufe64](?=[\s/\uff0f{UNSEEN}]*(?:{one_of})\b)", re.IGNORECASE)
+
+
+TAG = _tag("step", "verdict")
+VERDICT_TAG = _tag("verdict")
+# The beginning of a tag, which what stands behind the question would close.
+BEGUN = re.compile(
+    rf"[<\uff1c\ufe64](?=[\s/\uff0f{UNSEEN}]*"
+    r"(?:s(?:t(?:e(?:p)?)?)?|v(?:e(?:r(?:d(?:i(?:c(?:t)?)?)?)?)?)?)?\Z)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +122,7 @@ class Wording:
         else:
             solution = VERDICT_TAG.sub("&lt;", solution)
         places = {
-            "question": TAG.sub("&lt;", problem.question),
+            "question": BEGUN.sub("&lt;", TAG.sub("&lt;", problem.question)),
             "solution": solution,
             "count": str(len(steps)),
         }

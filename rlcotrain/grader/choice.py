@@ -12,7 +12,9 @@ from rlcotrain.types import Grade
 OPTION_IS = re.compile(r"\b(?:option|choice)[ ]?(?:is[ ]?:?|:)[\s*_]{0,5}", re.IGNORECASE)
 # What follows the letter where it is none of an article's words: "A triangle".
 CONNECTED = re.compile(r"\s+(?:because|since|as|is|for|which|with|and|or)\b", re.IGNORECASE)
-NOT = re.compile(r"\b(?:not|neither|nor|than)\s*[*]{0,2}$", re.IGNORECASE)
+NOT = re.compile(
+    r"(?:\b(?:not|neither|nor|than|except|cannot)|n't)(?:\s+be)?\s*[*]{0,2}$", re.IGNORECASE
+)
 
 
 class Choice(Single):
@@ -31,12 +33,16 @@ class Choice(Single):
         self._alone = re.compile(rf"[\s*(\[]*({one})[\s*)\].]*", re.IGNORECASE)
         # In words the letter stands first, and alone: "B", "(B)", "B) 12 cm", not "Because".
         self._leading = re.compile(
-            rf"(?:(?:option|choice|letter)\s)?[\s*(\[]*({one})(?![a-zA-Z0-9'^_+=])", re.IGNORECASE
+            rf"(?:(?:option|choice|letter)\s)?(?:\\(?:text|math)[a-z]{{0,2}}\{{)?[\s*(\[]*({one})"
+            r"(?![a-zA-Z0-9'^_+=])",
+            re.IGNORECASE,
         )
         self._bracketed = re.compile(rf"\(({one})\)")
-        joined = r"(?:,\s?(?:and|or)\b|,|;|/|&|\+|and\b|or\b)"
-        self._beside = re.compile(rf"[\s*)\]]{{0,9}}{joined}[\s*(\[]*{one}(?![a-zA-Z'])")
-        self._before = re.compile(rf"{one}[\s*)\]]{{0,9}}{joined}\s*$")
+        joined = r"(?:(?:,\s?)?(?:and|or)\b(?:\s(?:maybe|perhaps|possibly))?|,|;|/|\\?&|\+)"
+        self._beside = re.compile(
+            rf"[\s*)\]]{{0,9}}{joined}[\s*(\[]*{one}(?![a-zA-Z'])|\)\s?\({one}\)"
+        )
+        self._before = re.compile(rf"{one}[\s*)\]]{{0,9}}{joined}\s*$|\({one}\)\s?$")
         self._correct = re.compile(
             rf"(?<![a-zA-Z'])({one})[)\]*]{{0,3}} is (?:the )?(?:correct|right|answer)\b"
         )

@@ -23,6 +23,7 @@ from rlcotrain.grader.numerals import NUMERAL, last_numeral, read, value, writte
 from rlcotrain.grader.passage import first_answer
 from rlcotrain.grader.single import Single, nothing, verdict
 from rlcotrain.grader.symbols import digits
+from rlcotrain.grader.units import WRAPPED
 from rlcotrain.types import Grade
 
 Mode = Literal["strict", "hash", "flexible", "any"]
@@ -36,8 +37,17 @@ GROUPING = re.compile(r"(?<=[0-9])(?:,\\!|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))")
 # Thousands with spaces between them, where a mark says that a number comes: #### 1 500.
 SPACED = re.compile(r"((?:####|[Tt]he answer is)[ \t]*\$?)([0-9]{1,3}(?: [0-9]{3}){1,9})(?![0-9])")
 HASH = re.compile(rf"####[ \t]*({NUMERAL.pattern})", re.ASCII)
+# What shows that the number of a mark is the first of a sum: #### 18 - 2 = 16.
+WORKED = re.compile(r"[ \t]*(?:[-+*/=\u2212\u00d7\u00f7]|\\times|\\cdot|\\div)[ \t]*\\?\$?\(?[0-9]")
 LISTED = re.compile(r"[.)][ \t]+\w")
-IRRATIONAL = re.compile(r"\\(?:sqrt|pi)(?![a-zA-Z])")
+FUNCTION = re.compile(r"\\(?:sqrt|pi|log|ln|exp|sin|cos|tan)(?![a-zA-Z])")
+POWER = re.compile(r"(?<=[a-zA-Z])\^\{?[0-9]\}?")  # of a unit: cm^2
+# In a box: more than a number and what is counted.
+MORE = re.compile(
+    r"[0-9].*[0-9]|[<>_^+]|\\(?:[dt]?frac|pm|neq?|leq?|geq?|lt|gt)(?![a-zA-Z])"
+    r"|\b(?:not|or (?:more|less|fewer)|at (?:least|most)|(?:more|less|fewer) than|half)\b",
+    re.DOTALL,
+)
 WIDEST = 1000  # bits of the two parts of a number in a box
 Found = tuple[str, Fraction | None]  # a number as it is written, and what it is worth
 
@@ -111,11 +121,19 @@ def _hashed(text: str) -> Found | None:
         listed = LISTED.match(text, match.end()) is not None
         found = _numeral(NUMERAL.fullmatch(match[1]))
         if not listed or found is None or found[1] != len(headings) + 1:
-            return found
+            return _worked(text, match) if WORKED.match(text, match.end()) else found
         headings.append(match)
     if len(headings) == 1 and NUMERAL.search(text, headings[0].end()) is None:
         return _numeral(NUMERAL.fullmatch(headings[0][1]))
     return None
+
+
+def _worked(text: str, match: re.Match[str]) -> Found:
+    """What a sum at a mark comes to, if it says so."""
+    line = text[match.end() :].partition("\n")[0]
+    _, said, last = line.rpartition("=")
+    result = NUMERAL.match(last.lstrip()) if said else None
+    return _numeral(result) or (f"{match[1]}{line}", None)
 
 
 def _boxed(text: str) -> Found | None:
@@ -126,7 +144,9 @@ def _boxed(text: str) -> Found | None:
     found = worth(readings(form, percentage=False)[0]) if ":" not in form else None
     if found is not None and isinstance(found.value, Fraction):
         return form, found.value if bits(found.value) <= WIDEST else None
-    return (form, None) if IRRATIONAL.search(form) else _numeral(last_numeral(boxes[-1]))
+    plain = POWER.sub("", WRAPPED.sub(r" \1 ", boxes[-1])).rpartition("=")[2]
+    more = MORE.search(NUMERAL.sub("0", plain))
+    return (form, None) if more or FUNCTION.search(form) else _numeral(last_numeral(boxes[-1]))
 
 
 def _last(text: str) -> Found | None:

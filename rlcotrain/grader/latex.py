@@ -26,6 +26,8 @@ SPELLINGS = (
     ("\\dfrac", "\\frac"),
     ("\\tfrac", "\\frac"),
     ("\\cfrac", "\\frac"),
+    ("\\dbinom", "\\binom"),
+    ("\\tbinom", "\\binom"),
     ("^{\\circ}", ""),
     ("^\\circ", ""),
     ("\\degree", ""),
@@ -59,6 +61,8 @@ AND = re.compile(
 SHORT_FRACTION = re.compile(
     r"\\frac ?(?:([0-9]|\\pi)([0-9a-zA-Z])|([0-9])(?=\{)|(\{[^{}]*\})([0-9a-zA-Z]))"
 )
+SHORT_BINOMIAL = re.compile(r"\\binom ?([0-9])([0-9])")
+ANGLE = re.compile(r"\\angle[ \0]?\{?([A-Z])([A-Z])([A-Z])(?![a-zA-Z])\}?")
 SHORT_ROOT = re.compile(r"\\sqrt(\[[^\[\]]*\])? ?([0-9a-zA-Z]|\\pi|\([^()]*\))")
 MIXED = re.compile(r"(?<![0-9.])([0-9]+) +(?:([0-9]+)/([0-9]+)|(?=\\frac))")
 SHOWN = re.compile(r"(\.[0-9]{0,20}?)([0-9]{1,6}?)\2{2,20}\\ldots")
@@ -165,11 +169,19 @@ def _tidy(text: str) -> str:
     text = re.sub(r"(?<!\\) (?![0-9.])|(?<![0-9.]) (?=[0-9.])", "", _commands_apart(text))
     text = text.replace("\0", " ")
     text = SHORT_FRACTION.sub(_braced, text)
+    text = SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
+    text = ANGLE.sub(_angle, text)
     text = SHORT_ROOT.sub(_rooted, text)
     text = EXPONENT.sub(r"^{\1}", text)
     text = SHOWN.sub(r"\1\\overline{\2}", text)
     text = PARENTHESISED.sub(r"\1\\overline{\2}", DOTTED.sub(_dotted, text))
     return as_fraction(text)
+
+
+def _angle(match: re.Match[str]) -> str:
+    """Its arms have no order: ABC is CBA."""
+    arms = sorted([match[1], match[3]])
+    return f"\\angle {arms[0]}{match[2]}{arms[1]}"
 
 
 def _base(match: re.Match[str]) -> str:

@@ -8,7 +8,8 @@ PLAIN = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![0-9])\.
 NUMERAL = re.compile(
     r"(?P<sign>(?<![\w)\]}])[+\-\u2212])?\\?[$\u20ac\u00a3]?(?P<inner>(?<=[$\u20ac\u00a3])-)?"
     rf"(?:(?P<plain>{PLAIN})"
-    rf"(?:[ ]?/[ ]?(?P<below>{PLAIN})|[ ](?P<top>[0-9]{{1,9}})/(?P<bottom>[0-9]{{1,9}}))?"
+    r"(?:[eE](?P<power>[+-]?[0-9]{1,2})(?![0-9a-zA-Z])"
+    rf"|[ ]?/[ ]?(?P<below>{PLAIN})|[ ](?P<top>[0-9]{{1,9}})/(?P<bottom>[0-9]{{1,9}}))?"
     r"|\\[dt]?frac\{(?P<above>[0-9]{1,30})\}\{(?P<under>[0-9]{1,30})\})"
     r"(?:\\?%)?",
     re.ASCII,
@@ -28,6 +29,8 @@ def value(match: re.Match[str]) -> Fraction | None:
         return None
     if match["plain"] is None:
         above, below = Fraction(match["above"]), Fraction(match["under"])
+    elif match["power"] is not None:
+        above, below = _plain(match["plain"]) * Fraction(10) ** int(match["power"]), Fraction(1)
     elif match["below"] is not None:
         above, below = _plain(match["plain"]), _plain(match["below"])
     elif match["bottom"] is not None:

@@ -14,7 +14,8 @@ from rlcotrain.grader.units import clash
 
 # What computer algebra would pass over, or read as something else.
 UNREADABLE = re.compile(
-    r"[0-9.] +[0-9.]|\.[0-9]*\.|[0-9]\\?_|['?;@#\"]|\\(?:ldots|text|dot|overline)|[^\x00-\x7f]"
+    r"!!|^\\angle ?[A-Z]{3}$"
+    r"|[0-9.] +[0-9.]|\.[0-9]*\.|[0-9]\\?_|['?;@#\"]|\\(?:ldots|text|dot|overline)|[^\x00-\x7f]"
 )
 BRACKETS = (("(", ")"), ("(", "]"), ("[", ")"), ("[", "]"), ("\\{", "\\}"))
 
@@ -79,11 +80,27 @@ def _compared(one: str, other: str) -> bool | None:
         there = [_any(_equal(a, b) for b in others) for a in some]
         back = [_any(_equal(a, b) for a in some) for b in others]
         return _all(there + back)
+    if _listed(kind, some, kind_2) or _listed(kind_2, others, kind):
+        return False
+    if kind == "\\{\\}" and len(some) == 1 and _elements(some[0])[0]:
+        return _equal(some[0], other)
+    if kind_2 == "\\{\\}" and len(others) == 1 and _elements(others[0])[0]:
+        return _equal(one, others[0])
     if "" in (kind, kind_2) or "\\{\\}" in (kind, kind_2):
         return False if _scalar(one, kind) or _scalar(other, kind_2) else None
     if kind != kind_2 or len(some) != len(others):
         return False
     return _all([_equal(a, b) for a, b in zip(some, others, strict=True)])
+
+
+def _listed(kind: str, elements: list[str], other: str) -> bool:
+    """Whether it is a set of several numbers, and the other a tuple or an interval."""
+    return (
+        kind == "\\{\\}"
+        and other not in ("", kind)
+        and len(elements) > 1
+        and not any(bracket in element for element in elements for bracket in "([{")
+    )
 
 
 def _scalar(text: str, kind: str) -> bool:

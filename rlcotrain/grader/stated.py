@@ -11,6 +11,7 @@ MATH = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 NEXT = re.compile(r"\s{0,3}(?:,\s{0,3}(?:and|or)\b|,|and\b|or\b)\s{0,3}(?=\$|\\[(\[])")
 SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.!?]?(?:[*_]{1,2})?(?:\s*$|\n|[.!?][*_]{0,2}\s))")
 # "The volume is 120": what an answer's sentence says of the thing that was asked for.
+REFUSED = re.compile(r"(?<=[0-9)}$]),?[ ](?:and not|not|rather than|instead of)[ ].*$")
 SUBJECT = re.compile(
     r"(?:(?:therefore|thus|so|hence|clearly|simply),?[ ])?"
     r"(?:(?:the|its?|his|her|their|there|this|that|s?he|they|we|an?|total|sum|number)\b"
@@ -33,7 +34,7 @@ def stated_answer(text: str) -> str | None:
     if rest.startswith(tuple(opened for opened, _ in MATH)):
         return ", ".join(_formulas(rest)) or None
     sentence = SENTENCE.match(rest)
-    return (sentence[0] if sentence else rest).strip(" *_\"'") or None
+    return REFUSED.sub("", sentence[0] if sentence else rest).strip(" *_\"'") or None
 
 
 def _formulas(text: str) -> list[str]:

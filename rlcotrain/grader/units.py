@@ -50,6 +50,8 @@ VOWEL = re.compile("[aeiouy]")
 KNOWN = {name: unit for unit, names in _NAMES.items() for name in names.split()}
 LETTERS = {"m": "m", "g": "g", "s": "s", "h": "h", "L": "l", "l": "l"} | {x: x for x in "JNWVCFKA"}
 
+POWERS = {"2": "^2", "square": "^2", "sq": "^2", "3": "^3", "cubic": "^3", "cu": "^3", "4": "^4"}
+
 
 class Counted(NamedTuple):
     """What stands before the words; what they scale it by ("" for nothing); their known unit."""
@@ -124,4 +126,8 @@ def _singular(word: str) -> str:
 
 
 def _canonical(word: str) -> str:
-    return KNOWN.get(_singular(word.lower())) or LETTERS.get(word, "")
+    """One word for a known unit, and for a power but the first: square, ^2, ^{-2}."""
+    if word.startswith("^"):
+        return POWERS.get(word.strip("^{}-"), "")
+    lower = word.lower()
+    return POWERS.get(lower) or KNOWN.get(_singular(lower)) or LETTERS.get(word, "")
