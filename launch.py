@@ -2,9 +2,9 @@
 
 import signal
 
-HEARS = signal.getsignal(signal.SIGINT)
-if __name__ == "__main__" and HEARS is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this imports: an end, no traceback
+# Ctrl-C while this imports and Hydra composes: an end, no traceback. See hear_interrupts.
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import os
 import re
@@ -27,6 +27,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rlcotrain.signals import hear_interrupts
+
 CONF = Path(__file__).parent / "conf"
 # What a user can cause: these end with one line. Anything else is our bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
@@ -38,6 +40,7 @@ DEBUGGING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """Returns the final sampled accuracy, for sweepers that optimise."""
+    hear_interrupts()
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         from rlcotrain.job import plan, run
@@ -170,7 +173,6 @@ if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first has the folder
         sys.argv += ["hydra.run.dir=."]
-    signal.signal(signal.SIGINT, HEARS)
     try:
         main()
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ from hydra_plugins._rlcotrain_running import EXECUTORS, Running
 from hydra_plugins._rlcotrain_slurm import Refused
 from hydra_plugins._rlcotrain_tracker import SweepTracker
 from rlcotrain import sweep
+from rlcotrain.signals import hear_interrupts
 
 LEAST = {  # what a number of the launcher is at least
     **dict.fromkeys(("timeout_min", "nodes", "tasks_per_node"), 1),
@@ -99,6 +100,7 @@ class RlcotrainLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Check all points, run what is not finished, report. Exits with 1 if any point failed."""
+        hear_interrupts()
         if self.config.launch.detach is True and self.executor != "slurm":
             raise ValueError("launch.detach=true: needs a cluster, as of hardware=slurm_cpu")
         if "RANK" in os.environ:

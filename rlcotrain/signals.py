@@ -45,3 +45,13 @@ class Signals:
         if number == signal.SIGINT:  # no print: the signal may have come in the middle of one
             os.write(2, b"\nCtrl-C: stopping once the state is saved; again: at once\n")
         self.pending = number
+
+
+def hear_interrupts() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt again, where launch.py has it end the process.
+
+    launch.py does so until Hydra has composed: a library that is interrupted within may raise
+    anything in its place. Ctrl-C that is ignored, as under nohup, stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -64,8 +64,8 @@ def test_questions_are_answered_without_a_heavy_library(word: str, answer: str) 
         ("optimizer.foo=1 hardwear=gpu evalation.x=1", r"optimizer\.foo: no such key; .*lr, .*"),
         ("launch.detach=true", r"launch\.detach=true: a sweep can be left alone, .*: add -m"),
         ("optimizer.lr=[", r"no viable alternative at input '\['.*"),
-        ("cache_dir=null", r"cache_dir=None: input should be a valid string"),
-        ("cache_dir=3", r"cache_dir=3: input should be a valid string"),
+        ("cache_dir=null", r"cache_dir=None: must be the name of a folder"),
+        ("cache_dir=3", r"cache_dir=3: must be the name of a folder"),
         ("name=a=b", r"name=a=b: a value that holds = is quoted twice, as in 'folder=\"a=b\"'"),
     ],
 )
